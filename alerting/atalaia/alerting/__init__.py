@@ -1,0 +1,1 @@
+"""Rules, their pure evaluation, and the life of an alert."""

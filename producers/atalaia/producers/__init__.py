@@ -1,0 +1,1 @@
+"""What a service installs to emit metrics: one import, one line."""

@@ -1,0 +1,1 @@
+"""Contracts that the stages share: Avro schemas, topics, the metric catalogue."""

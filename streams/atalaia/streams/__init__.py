@@ -1,0 +1,1 @@
+"""The Faust worker: micro-batches in, windows, rollups and alerts out."""
