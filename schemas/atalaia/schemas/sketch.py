@@ -1,0 +1,84 @@
+"""A quantile sketch of log-width buckets: mergeable by adding counts, in Python (dict) and in SQL (`sumMap`).
+
+A value v > 0 is in bucket i = ceil(ln v / ln g) with g = (1 + a) / (1 - a) and is read back as 2 g^i / (g + 1), so the
+relative error is at most a (Masson, Rim, Lee: "DDSketch", VLDB 2019). Buckets are numbered so that their order is the
+order of the values: positive values at OFFSET + i, zero at 0, negative values at -(OFFSET + i of |v|).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+RELATIVE_ERROR: Final = 0.01
+GAMMA: Final = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+LOG_GAMMA: Final = math.log(GAMMA)
+OFFSET: Final = 40_000
+"""Above the largest |i| of a double: ln(5e-324) / ln g is -37,221."""
+
+Sketch: TypeAlias = Mapping[int, int]
+"""Bucket number to count of values."""
+
+
+def bucket_of(value: float) -> int:
+    """The bucket of a finite value.
+
+    >>> bucket_of(1.0), bucket_of(0.0), bucket_of(-1.0)
+    (40000, 0, -40000)
+    """
+    if value == 0:
+        return 0
+    index = OFFSET + math.ceil(math.log(abs(value)) / LOG_GAMMA)
+    return index if value > 0 else -index
+
+
+def value_of(bucket: int) -> float:
+    """The value that a bucket stands for: within RELATIVE_ERROR of every value in it.
+
+    >>> abs(value_of(bucket_of(250.0)) / 250.0 - 1) <= RELATIVE_ERROR
+    True
+    """
+    if bucket == 0:
+        return 0.0
+    magnitude = 2 * math.exp((abs(bucket) - OFFSET) * LOG_GAMMA) / (GAMMA + 1)
+    return magnitude if bucket > 0 else -magnitude
+
+
+def quantile(sketch: Sketch, share: float) -> float | None:
+    """The value at rank ceil(share * count), within RELATIVE_ERROR; None of no values.
+
+    >>> quantile({}, 0.5) is None
+    True
+    """
+    count = sum(sketch.values())
+    if count == 0:
+        return None
+    rank, seen = max(1, math.ceil(share * count)), 0
+    for bucket in sorted(sketch):
+        seen += sketch[bucket]
+        if seen >= rank:
+            return value_of(bucket)
+    raise AssertionError("the counts of a sketch add up to its count")
+
+
+def merge(into: dict[int, int], more: Sketch) -> None:
+    """Adds the counts of `more` to `into`, in place."""
+    for bucket, count in more.items():
+        into[bucket] = into.get(bucket, 0) + count
+
+
+def bucket_sql(value: str) -> str:
+    """The SQL expression of `bucket_of`, an Int32."""
+    index = f"{OFFSET} + toInt32(ceil(log(abs({value})) / {LOG_GAMMA!r}))"
+    return f"multiIf({value} = 0, 0, {value} > 0, {index}, -({index}))"
+
+
+def quantile_sql(sketch: str, share: float) -> str:
+    """The SQL expression of `quantile` over a Map(Int32, UInt64), whose keys need no order; NaN of no values."""
+    pairs = f"arraySort(mapKeys({sketch}))"
+    running = f"arrayCumSum(bucket -> {sketch}[bucket], {pairs})"
+    rank = f"greatest(1, ceil({share!r} * arraySum(mapValues({sketch}))))"
+    bucket = f"arrayElement({pairs}, arrayFirstIndex(seen -> seen >= {rank}, {running}))"
+    magnitude = f"2 * exp((abs({bucket}) - {OFFSET}) * {LOG_GAMMA!r}) / {GAMMA + 1!r}"
+    return f"if(empty({sketch}), nan, if({bucket} = 0, 0, sign({bucket}) * {magnitude}))"
