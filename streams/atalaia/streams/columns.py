@@ -1,0 +1,214 @@
+"""A batch of framed Avro events to groups in one query: ClickHouse's engine decodes, screens and aggregates."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import orjson
+from chdb import session as chdb_session
+
+from atalaia.schemas.catalogue import dimension_pairs
+from atalaia.schemas.codec import HEADER_BYTES, schema_id_of
+from atalaia.schemas.container import container, container_head
+from atalaia.schemas.events import MAX_RECORD_BYTES
+from atalaia.schemas.isolation import isolate
+from atalaia.schemas.registry import SchemaMissing
+from atalaia.schemas.screening import TIMESTAMP_MS, Reason, reason_sql
+from atalaia.schemas.sketch import bucket_sql
+from atalaia.schemas.windows import MINUTE_MS
+
+Record = tuple[int, int, bytes]
+"""Offset, arrival time (ms), Confluent-framed bytes."""
+
+Group = list[Any]
+"""One series and minute of a batch, in the order of GROUP_FIELDS; a plain list, because there are many."""
+
+GROUP_FIELDS: Final = (
+    "tenant",
+    "metric_name",
+    "service_name",
+    "region",
+    "affiliate_id",
+    "unit",
+    "frequency",
+    "dimensions",
+    "metric_type",
+    "minute_ms",
+    "count",
+    "sum",
+    "min",
+    "max",
+    "first",
+    "first_at",
+    "first_offset",
+    "last",
+    "last_at",
+    "last_offset",
+    "opened",
+    "version",
+    "buckets",
+    "counts",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that cannot count, and why."""
+
+    offset: int
+    reason: Reason
+
+
+@dataclass(slots=True)
+class Columns:
+    """What a batch comes to: its groups, and what had to be left out."""
+
+    groups: list[Group] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+class Writers(Protocol):
+    """Where writer schemas come from: a `schemas.registry.Registry`."""
+
+    def writer(self, schema_id: int) -> str:
+        """The JSON text of a schema; raises SchemaMissing or RegistryUnavailable."""
+
+
+class Engine:
+    """ClickHouse's engine inside this process. Not thread-safe: one caller at a time."""
+
+    def __init__(self, writers: Writers) -> None:
+        self._writers = writers
+        self._heads: dict[bytes, bytes] = {}
+        memory = Path("/dev/shm")  # noqa: S108 - memory-backed where the system has it
+        self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - lives as long as the engine
+            prefix="atalaia-", suffix=".avro", dir=memory if os.access(memory, os.W_OK) else None
+        )
+        self._session = chdb_session.Session()
+        self._by_minute = _groups_sql(self._file.name, each_event=False)
+        self._by_event = _groups_sql(self._file.name, each_event=True)
+        self._rejects = _rejects_sql(self._file.name)
+
+    def close(self) -> None:
+        """Frees the engine and its file."""
+        self._session.close()
+        self._file.close()
+
+    def aggregate(self, records: Sequence[Record], *, each_event: bool = False) -> Columns:
+        """The groups of a batch by series and minute; with `each_event`, one group an event, with its offset.
+
+        Every record ends in a group or in `rejected`. Raises RegistryUnavailable while a schema cannot be asked for.
+        """
+        result = Columns()
+        for header, members in _by_header(records).items():
+            head, reason = self._head(header)
+            if reason is not None:
+                result.rejected += [Rejected(offset, _bare_reason(value, reason)) for offset, _, value in members]
+                continue
+            small = [member for member in members if len(member[2]) <= MAX_RECORD_BYTES]
+            if len(small) < len(members):
+                result.rejected += [Rejected(o, Reason.TOO_LARGE) for o, _, v in members if len(v) > MAX_RECORD_BYTES]
+            self._decode(head, small, self._by_event if each_event else self._by_minute, result)
+        return result
+
+    def _head(self, header: bytes) -> tuple[bytes, Reason | None]:
+        head = self._heads.get(header)
+        if head is not None:
+            return head, None
+        schema_id = schema_id_of(header)
+        if schema_id is None:
+            return b"", Reason.NOT_FRAMED
+        try:
+            head = container_head(self._writers.writer(schema_id))
+        except SchemaMissing:
+            return b"", Reason.UNKNOWN_SCHEMA
+        self._heads[header] = head
+        return head, None
+
+    def _decode(self, head: bytes, records: list[Record], sql: str, result: Columns) -> None:
+        if not records:
+            return
+        try:
+            groups = self._query(container(head, records), sql)
+        except RuntimeError:  # the engine refuses a batch whole: find the damaged records
+            records, damaged = isolate(records, head, self._decodable(head))
+            result.rejected += [Rejected(offset, Reason.UNDECODABLE) for offset in damaged]
+            groups = self._query(container(head, records), sql) if records else []
+        result.groups += groups
+        if sum(group[10] for group in groups) < len(records):
+            rejects = self._query(None, self._rejects)
+            result.rejected += [Rejected(int(offset), Reason(reason)) for offset, reason in rejects]
+
+    def _decodable(self, head: bytes) -> Callable[[list[Record]], bool]:
+        def decodable(records: list[Record]) -> bool:
+            try:
+                self._query(container(head, records), self._by_minute)
+            except RuntimeError:
+                return False
+            return True
+
+        return decodable
+
+    def _query(self, data: bytes | None, sql: str) -> list[Group]:
+        if data is not None:
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(data)
+            self._file.flush()
+        try:
+            lines = self._session.query(sql, "JSONCompactEachRow").bytes()
+        except RuntimeError:
+            # chDB 26.9 hands what a failed query had already written to the next one: let that be this one.
+            self._session.query("SELECT 1", "Null")
+            raise
+        answer: list[Group] = orjson.loads(b"[" + lines.strip().replace(b"\n", b",") + b"]")
+        return answer
+
+
+def _by_header(records: Iterable[Record]) -> dict[bytes, list[Record]]:
+    groups: dict[bytes, list[Record]] = {}
+    for record in records:
+        header = record[2][:HEADER_BYTES]
+        members = groups.get(header)
+        if members is None:
+            members = groups[header] = []
+        members.append(record)
+    return groups
+
+
+def _bare_reason(value: bytes, otherwise: Reason) -> Reason:
+    return otherwise if value else Reason.EMPTY
+
+
+def _groups_sql(path: str, *, each_event: bool) -> str:
+    pairs = ", ".join(f"('{name}', '{key}')" for name, key in dimension_pairs())
+    dimensions = f"mapFilter((k, v) -> (metric_name, k) IN ({pairs}), metadata)"
+    at = TIMESTAMP_MS
+    return f"""
+        SELECT tenant, metric_name, service_name, region, affiliate_id, unit, frequency,
+            toJSONString(mapSort({dimensions})) AS dimensions, any(metric_type),
+            intDiv({at}, {MINUTE_MS}) * {MINUTE_MS} AS minute_ms,
+            count(), sum(value), min(value), max(value),
+            argMin(value, ({at}, _offset)), min({at}), toInt64(argMin(_offset, ({at}, _offset))),
+            argMax(value, ({at}, _offset)), max({at}), toInt64(argMax(_offset, ({at}, _offset))),
+            toInt64(min(_offset)), toInt64(max(_offset)),
+            mapKeys(sumMap(map({bucket_sql("value")}, toUInt32(1))) AS sketch), mapValues(sketch)
+        FROM file('{path}', 'Avro')
+        WHERE {reason_sql()} = ''
+        GROUP BY tenant, metric_name, service_name, region, affiliate_id, unit, frequency, dimensions, minute_ms
+            {", _offset" if each_event else ""}
+        ORDER BY min(_offset)
+        SETTINGS max_threads = 1, output_format_json_quote_denormals = 1, output_format_json_quote_64bit_integers = 0
+    """
+
+
+def _rejects_sql(path: str) -> str:
+    return f"""
+        SELECT toInt64(_offset), {reason_sql()} AS reason FROM file('{path}', 'Avro') WHERE reason != ''
+        SETTINGS max_threads = 1, output_format_json_quote_64bit_integers = 0
+    """
