@@ -99,6 +99,8 @@ class LocalSettings(_Section):
 
     kafka_heap: str = Field("400m", pattern=r"^\d+[mg]$")
     clickhouse_memory_bytes: int = Field(1_200_000_000, ge=200_000_000)
+    port_offset: int = Field(0, ge=0, le=50_000, description="added to every port; --port-offset wins")
+    jars: Path | None = Field(None, description="Apache Kafka's jars; default: the user's cache folder")
 
 
 class Settings(BaseSettings):
@@ -113,6 +115,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] | None = None
     log_format: Literal["auto", "json", "console"] = "auto"
     tenant: str = "default"
+    metrics_host: str = Field(LOOPBACK, description="where workers serve /metrics, /livez and /readyz")
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     clickhouse: ClickHouseSettings = ClickHouseSettings()
@@ -162,7 +165,7 @@ def _read_secret_files() -> None:
             raise SettingsError(f"{name}={os.environ[name]}: {exc.strerror}; name a readable file") from exc
 
 
-def librdkafka(settings: KafkaSettings, **more: str | int | bool) -> dict[str, Any]:
+def librdkafka(settings: KafkaSettings, **more: Any) -> dict[str, Any]:
     """A librdkafka configuration: ours, then the user's own keys, which win."""
     base: dict[str, Any] = {"bootstrap.servers": settings.bootstrap_servers, **more}
     if settings.password is not None:

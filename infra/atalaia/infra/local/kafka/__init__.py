@@ -1,0 +1,1 @@
+"""Apache Kafka on one laptop: the broker's jars, its configuration, its command line."""
