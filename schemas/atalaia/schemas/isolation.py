@@ -47,7 +47,7 @@ def _whole(value: bytes, writer: Any) -> bool:
     body = io.BytesIO(value)
     body.seek(HEADER_BYTES)
     try:
-        fastavro.schemaless_reader(body, writer, None)
+        fastavro.schemaless_reader(body, writer, None, handle_unicode_errors="replace")
     except DECODE_ERRORS:
         return False
     return True
@@ -57,4 +57,13 @@ def _writer_of(head: bytes) -> Any:
     schema = fastavro.reader(io.BytesIO(head)).writer_schema
     assert isinstance(schema, dict)
     own = [field for field in schema["fields"] if not field["name"].startswith("_")]
-    return fastavro.parse_schema({"type": "record", "name": schema["name"], "fields": own})
+    return fastavro.parse_schema(_plain({"type": "record", "name": schema["name"], "fields": own}))
+
+
+def _plain(schema: Any) -> Any:
+    """The schema without logical types: whether a date is plausible is for screening to say, not for decoding."""
+    if isinstance(schema, list):
+        return [_plain(part) for part in schema]
+    if isinstance(schema, dict):
+        return {key: _plain(part) for key, part in schema.items() if key != "logicalType"}
+    return schema

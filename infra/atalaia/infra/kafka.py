@@ -1,0 +1,101 @@
+"""Topics and offsets of the Kafka cluster, asked of the broker itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from atalaia.infra.errors import Failure
+from atalaia.infra.settings import KafkaSettings, librdkafka
+
+TIMEOUT_SECONDS: Final = 15.0
+
+
+class KafkaUnavailable(Failure):
+    """The brokers gave no answer, or a refusal; the message says which and what to look at."""
+
+
+def admin(settings: KafkaSettings) -> AdminClient:
+    """A client for topics, groups and offsets. It connects when it is used."""
+    return AdminClient(librdkafka(settings, **{"client.id": "atalaia-admin", "log_level": 0}))
+
+
+def require(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    """Returns when a broker answers; else raises KafkaUnavailable with one line that says what to do."""
+    try:
+        admin(settings).list_topics(timeout=timeout_seconds)
+    except KafkaException as exc:
+        raise KafkaUnavailable(
+            f"Kafka at {settings.bootstrap_servers} does not answer ({exc.args[0].str()}); start it with `atalaia up` "
+            "or set ATALAIA_KAFKA__BOOTSTRAP_SERVERS"
+        ) from exc
+
+
+def create_topics(settings: KafkaSettings, topics: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Creates the topics (name to configuration) that don't exist yet; the names of those it made.
+
+    Existing topics are left as they are. Every topic gets `settings.partitions`, so that stages line up.
+    """
+    client = admin(settings)
+    require(settings)
+    wanted = [
+        NewTopic(
+            name,
+            num_partitions=settings.partitions,
+            replication_factor=settings.replication_factor,
+            config=dict(config),
+        )
+        for name, config in topics.items()
+    ]
+    made: list[str] = []
+    for name, future in client.create_topics(wanted, operation_timeout=TIMEOUT_SECONDS).items():
+        try:
+            future.result(TIMEOUT_SECONDS)
+        except KafkaException as exc:
+            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise KafkaUnavailable(f"topic {name}: {exc.args[0].str()}") from exc
+        else:
+            made.append(name)
+    return made
+
+
+def partitions_of(settings: KafkaSettings, topics: Iterable[str]) -> list[TopicPartition]:
+    """Every partition of those of the topics that exist."""
+    known = admin(settings).list_topics(timeout=TIMEOUT_SECONDS).topics
+    return [
+        TopicPartition(name, number) for name in topics if name in known for number in sorted(known[name].partitions)
+    ]
+
+
+def end_offsets(
+    settings: KafkaSettings, partitions: Iterable[TopicPartition]
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """First and next offset of each partition, by (topic, partition)."""
+    wanted = list(partitions)
+    client = admin(settings)
+    first = client.list_offsets({tp: OffsetSpec.earliest() for tp in wanted}, request_timeout=TIMEOUT_SECONDS)
+    after = client.list_offsets({tp: OffsetSpec.latest() for tp in wanted}, request_timeout=TIMEOUT_SECONDS)
+    return {(tp.topic, tp.partition): (first[tp].result().offset, after[tp].result().offset) for tp in wanted}
+
+
+def committed_offsets(
+    settings: KafkaSettings, group: str, partitions: Iterable[TopicPartition]
+) -> dict[tuple[str, int], int | None]:
+    """The next offset a consumer group would read of each partition; None where it has committed nothing."""
+    request = ConsumerGroupTopicPartitions(group, list(partitions))
+    answer = admin(settings).list_consumer_group_offsets([request], request_timeout=TIMEOUT_SECONDS)
+    found = answer[group].result().topic_partitions
+    return {(tp.topic, tp.partition): (tp.offset if tp.offset >= 0 else None) for tp in found}
+
+
+def reader(settings: KafkaSettings, group: str, **more: object) -> Consumer:
+    """A consumer that commits nothing and starts at the beginning: for tools that look at a topic."""
+    return Consumer(
+        librdkafka(
+            settings,
+            **{"group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest", **more},
+        )
+    )

@@ -1,0 +1,116 @@
+"""The changelog of window state: one compacted topic, partitioned as the source, read back on assignment.
+
+Not a Faust table: writing through librdkafka costs a tenth, and reading back is one bounded loop that says how far it
+is, without the recovery service's traps (docs/adr/0003).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from atalaia.infra.settings import Settings, librdkafka
+
+RESTORE_DEADLINE: Final = timedelta(minutes=5)
+_BATCH: Final = 10_000
+
+CHANGELOG_CONFIG: Final = {
+    "cleanup.policy": "compact",
+    # Small segments and an early cleaner keep the log, and with it a recovery, near the size of the state.
+    "segment.bytes": str(64 * 1024 * 1024),
+    "segment.ms": str(timedelta(minutes=10) // timedelta(milliseconds=1)),
+    "min.cleanable.dirty.ratio": "0.2",
+    # A worker that was taken for dead may write once more: `restore` needs both values to choose (see below).
+    "min.compaction.lag.ms": str(timedelta(minutes=5) // timedelta(milliseconds=1)),
+}
+
+
+def changelog_topic(settings: Settings) -> str:
+    """The changelog's name."""
+    return f"{settings.streams.application}-windows-changelog"
+
+
+class RestoreFailed(Exception):  # noqa: N818 - what happened
+    """The changelog could not be read to its end in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a partition's changelog holds: the value in force by key, and how many records were read."""
+
+    values: dict[bytes, bytes]
+    records: int
+
+
+def restore(
+    settings: Settings,
+    partition: int,
+    *,
+    applied: Callable[[bytes], int],
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Restored:
+    """Reads a partition's changelog to its present end.
+
+    Of several values of one key the one that has applied most (`applied(value)`) is in force, not simply the last:
+    a worker paused for longer than its session and then woken may have written an older value after its successor's.
+    Raises RestoreFailed after RESTORE_DEADLINE.
+    """
+    topic = changelog_topic(settings)
+    consumer = Consumer(
+        librdkafka(
+            settings.kafka,
+            **{
+                "group.id": f"{topic}-restore",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "enable.partition.eof": False,
+                "fetch.wait.max.ms": 50,
+            },
+        )
+    )
+    values: dict[bytes, bytes] = {}
+    stamps: dict[bytes, int] = {}
+    read = 0
+    deadline = time.monotonic() + RESTORE_DEADLINE.total_seconds()
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+        consumer.assign([TopicPartition(topic, partition, low)])
+        position = low
+        while position < high:
+            if time.monotonic() > deadline:
+                raise RestoreFailed(f"{topic}-{partition}: read to {position} of {high} in {RESTORE_DEADLINE}")
+            for message in consumer.consume(_BATCH, timeout=1.0):
+                if message.error() is not None:
+                    raise RestoreFailed(f"{topic}-{partition}: {message.error()}")
+                _take(values, stamps, message.key() or b"", message.value(), applied)
+                read += 1
+            # Not the last record's offset: compaction may have left holes, at the end too.
+            position = max(position, consumer.position([TopicPartition(topic, partition)])[0].offset)
+            progress(position - low, high - low)
+    except KafkaException as exc:
+        raise RestoreFailed(f"{topic}-{partition}: {exc}") from exc
+    finally:
+        consumer.close()
+    return Restored(values, read)
+
+
+def _take(
+    values: dict[bytes, bytes],
+    stamps: dict[bytes, int],
+    key: bytes,
+    value: bytes | None,
+    applied: Callable[[bytes], int],
+) -> None:
+    if value is None:
+        values.pop(key, None)
+        stamps.pop(key, None)
+        return
+    stamp = applied(value)
+    if stamp >= stamps.get(key, -1):
+        values[key] = value
+        stamps[key] = stamp

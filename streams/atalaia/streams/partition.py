@@ -1,0 +1,150 @@
+"""One source partition at work: its windows, its clock, its alerts, and what they owe to Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.judge import Judge, Transition
+from atalaia.infra import metrics
+from atalaia.infra.settings import StreamSettings
+from atalaia.schemas.events import Granularity
+from atalaia.streams import rollups
+from atalaia.streams.columns import Columns, Group
+from atalaia.streams.state import GRANULARITIES, PartitionState, Window
+from atalaia.streams.watermarks import Clock
+
+_MS = timedelta(milliseconds=1)
+
+
+@dataclass(slots=True)
+class Partition:
+    """The state of one partition in one generation of the consumer group."""
+
+    generation: int
+    state: PartitionState
+    judge: Judge
+    clock: Clock = field(default_factory=Clock)
+    next_offset: int | None = None
+    """The offset after the last one applied; None before the first."""
+    caught_up: bool = False
+    """Whether nothing was waiting in Kafka at the last look."""
+
+    def apply(self, columns: Columns, *, last_offset: int, arrival_ms: int, now_ms: int, touched: float) -> None:
+        """Counts a batch that ends at `last_offset`, whose latest record arrived at `arrival_ms`."""
+        applied = self.state.apply(columns.groups, last_offset=last_offset, touched=touched)
+        latest = max((group[18] for group in columns.groups), default=0)
+        behind = self.clock.seen_ms
+        self.clock = self.clock.advance(event_ms=latest, arrival_ms=arrival_ms)
+        self.next_offset = last_offset + 1
+        at_ms = self.at(now_ms)
+        late = 0
+        for series, group in applied:
+            late += group[18] < behind
+            self.judge.observe(series.key, series.identity, _minute(group), at_ms)
+        if late:
+            metrics.LATE_EVENTS.inc(late)
+
+    def at(self, now_ms: int) -> int:
+        """The moment to judge rules at, event time in ms."""
+        return self.clock.at(now_ms=now_ms, caught_up=self.caught_up)
+
+    def judge_touched(self, now_ms: int) -> list[Transition]:
+        """The transitions that the last batch brought about."""
+        return self.judge.judge(self.at(now_ms))
+
+    def tick(self, now_ms: int) -> list[Transition]:
+        """The transitions that the passing of time brought about: `for` that is over, windows that slid empty."""
+        return self.judge.tick(self.at(now_ms))
+
+    def watermark(self, now_ms: int, settings: StreamSettings) -> int:
+        """Event time (ms) up to which this partition is complete."""
+        return self.clock.watermark(
+            now_ms=now_ms,
+            caught_up=self.caught_up,
+            lateness_ms=settings.allowed_lateness // _MS,
+            idle_ms=settings.idle_after // _MS,
+        )
+
+    def rows(self, granularity: Granularity, watermark_ms: int) -> Iterator[tuple[bytes, bytes]]:
+        """Record key and Avro body of each rollup row of this granularity that is out of date; marks them published."""
+        index = GRANULARITIES.index(granularity)
+        unpublished = list(self.state.unpublished[index])
+        self.state.unpublished[index].clear()
+        for series, window in unpublished:
+            window.dirty = False
+            if series.rollup_head is None:
+                series.rollup_head = rollups.head(series)
+            tail = rollups.tail(window, granularity, partition=self.state.partition, watermark_ms=watermark_ms)
+            yield series.identity.record_key(), series.rollup_head + tail
+
+    def changes(self) -> Iterator[tuple[bytes, bytes]]:
+        """Changelog key and value of each series that has changed since the last call."""
+        self.state.dirty |= self.judge.dirty()
+        while self.state.dirty:
+            key = self.state.dirty.pop()
+            series = self.state.series.get(key)
+            if series is not None:
+                yield key, series.dump(self.judge.dump(key))
+
+    def load(self, key: bytes, value: bytes, *, touched: float) -> None:
+        """Takes one series back from the changelog, with its alerts."""
+        alerts = self.state.load(key, value, touched=touched)
+        if alerts is not None:
+            self.judge.load(key, self.state.series[key].identity, alerts)
+
+    def close_windows(self, watermark_ms: int) -> None:
+        """Has the row of every window that the watermark has passed go out once more: complete."""
+        for series in self.state.series.values():
+            for index, held in enumerate(series.windows):
+                for window in held.values():
+                    if not window.closed and window.end_ms <= watermark_ms:
+                        window.closed = True
+                        self.state.touch(series, index, window)
+
+    def evict(self, *, committed: int, idle_since: float, excess: int) -> list[bytes]:
+        """Drops windows that are closed and idle, then the longest idle ones until `excess` are gone.
+
+        Only what is published and below the committed offset: else a replay would open the window again and count
+        twice. Keys of series of which nothing is left, for their tombstones; the others become dirty.
+        """
+        candidates = sorted(
+            (window.touched, series.key, index, window.start_ms)
+            for series in self.state.series.values()
+            for index, held in enumerate(series.windows)
+            for window in held.values()
+            if not window.dirty and series.last_applied < committed and (excess > 0 or _idle(window, idle_since))
+        )
+        gone: list[bytes] = []
+        for position, (_, key, index, start_ms) in enumerate(candidates):
+            series = self.state.series[key]
+            if position >= excess and not _idle(series.windows[index][start_ms], idle_since):
+                continue
+            del series.windows[index][start_ms]
+            self.state.dirty.add(key)
+            if not any(series.windows) and self.judge.dump(key) is None:
+                self.state.forget(series)
+                self.judge.forget(key)
+                gone.append(key)
+        return gone
+
+
+def _idle(window: Window, idle_since: float) -> bool:
+    return window.closed and window.touched < idle_since
+
+
+def _minute(group: Group) -> MinuteStats:
+    return MinuteStats(
+        start_ms=group[9],
+        count=group[10],
+        sum=float(group[11]),
+        min=group[12],
+        max=group[13],
+        first=group[14],
+        first_at=group[15],
+        last=group[17],
+        last_at=group[18],
+        sketch=dict(zip(group[22], group[23], strict=True)),
+    )

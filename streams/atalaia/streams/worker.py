@@ -1,0 +1,384 @@
+"""The stream worker: a Faust app whose agent takes partition batches in and sends rollups and alerts out.
+
+The order of a checkpoint, which Faust's commit timer asks for:
+
+1. read how far each partition is finished (the offsets to commit),
+2. write the state of every changed series to the changelog,
+3. flush: rollups, alerts, dead letters and changelog are acknowledged by the brokers,
+4. commit the offsets.
+
+A crash before 4 replays events; the state of 2 says which of them have been counted. A crash before 3 loses nothing
+that was committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, Final
+
+import faust
+import orjson
+import structlog
+from faust.types import TP
+
+from atalaia.alerting import events as alert_events
+from atalaia.alerting.judge import Judge, Transition
+from atalaia.alerting.store import RuleStore
+from atalaia.infra import metrics
+from atalaia.infra.settings import Settings
+from atalaia.schemas.codec import frame_header
+from atalaia.schemas.events import Granularity
+from atalaia.schemas.registry import Registry, RegistryUnavailable
+from atalaia.schemas.topics import ALERTS, METRICS, ROLLUPS
+from atalaia.streams.changelog import changelog_topic, restore
+from atalaia.streams.columns import Columns, Engine, Record
+from atalaia.streams.dead_letters import dead_letter_headers
+from atalaia.streams.partition import Partition
+from atalaia.streams.publisher import Publisher
+from atalaia.streams.state import PartitionState
+from atalaia.streams.transport import BatchConsumer, BatchTransport
+
+STAGE: Final = "streams"
+LINGER_SECONDS: Final = 0.02
+"""Wait before each fetch: a query has a fixed cost of about 10 ms, so small batches would buy little latency dearly."""
+FLUSH_SECONDS: Final = 30.0
+BEAT: Final = timedelta(milliseconds=500)
+SWEEP_EVERY: Final = timedelta(seconds=5)
+CADENCE: Final = {
+    Granularity.MINUTE: timedelta(seconds=1),
+    Granularity.HOUR: timedelta(seconds=2),
+    Granularity.DAY: timedelta(seconds=4),
+    Granularity.MONTH: timedelta(seconds=4),
+}
+"""How often rows that are out of date go out, when series are few."""
+PUBLISHING_SHARE: Final = 0.1
+"""When series are many: publishing takes at most about this share of the time, so rows go out less often."""
+YIELD_EVERY: Final = 500
+"""Rows or series handled before other tasks of the event loop get their turn."""
+
+log = structlog.get_logger(__name__)
+
+
+class StreamWorker:
+    """One worker process; several share the partitions."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry = Registry(settings.registry.url)
+        self._engine = Engine(self._registry)
+        self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="columns")
+        self._io_threads = ThreadPoolExecutor(2, thread_name_prefix="io")
+        self._publisher = Publisher(settings.kafka, f"{settings.streams.application}-{os.getpid()}")
+        self._rules = RuleStore(settings)
+        self._partitions: dict[int, Partition] = {}
+        self._restoring = asyncio.Lock()
+        self._checkpointing = asyncio.Lock()
+        self._published_at: dict[Granularity, float] = dict.fromkeys(Granularity, 0.0)
+        self._publishing_cost: dict[Granularity, float] = dict.fromkeys(Granularity, 0.0)
+        self._swept_at = 0.0
+        self._offsets: dict[int, tuple[int, int]] = {}
+        self._rollup_header = frame_header(self._registry.id_of(ROLLUPS))
+        self._alert_header = frame_header(self._registry.id_of(ALERTS))
+        self.app = self._build_app()
+
+    # ── wiring ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _build_app(self) -> faust.App:
+        kafka, streams = self._settings.kafka, self._settings.streams
+        app = faust.App(
+            streams.application,
+            broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
+            store="memory://",
+            key_serializer="raw",
+            value_serializer="raw",
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=streams.fetch_bytes,
+            broker_max_poll_records=streams.batch_records,
+            broker_commit_interval=streams.checkpoint_every.total_seconds(),
+            broker_session_timeout=streams.session_timeout.total_seconds(),
+            broker_heartbeat_interval=streams.session_timeout.total_seconds() / 4,
+            broker_request_timeout=max(30.0, streams.session_timeout.total_seconds() + 5),
+            broker_max_poll_interval=120.0,
+            producer_request_timeout=30.0,
+            # Two batches wait while one is worked on; the rest waits in Kafka.
+            stream_buffer_maxsize=2,
+            stream_wait_empty=False,
+        )
+        app.transport = BatchTransport(
+            app.conf.broker_consumer,
+            app,
+            batched=[METRICS.name],
+            linger_seconds=LINGER_SECONDS,
+            before_commit=self.checkpoint,
+        )
+        source = app.topic(METRICS.name, value_type=None, value_serializer="raw", key_serializer="raw")
+
+        @app.agent(source, concurrency=1, name="windows")
+        async def windows(stream: Any) -> None:
+            async for event in stream.events():
+                await self.take(event.message)
+
+        @app.timer(BEAT.total_seconds(), name="beat")
+        async def beat() -> None:
+            await self.beat()
+
+        return app
+
+    @property
+    def _consumer(self) -> BatchConsumer:
+        consumer = self.app.consumer
+        assert isinstance(consumer, BatchConsumer)
+        return consumer
+
+    # ── a batch ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def take(self, message: Any) -> None:
+        """Applies one partition batch. Where the partition has been taken away meanwhile, the batch is dropped."""
+        tp, generation = message.tp, message.generation_id
+        partition = await self._partition(tp.partition, generation)
+        if partition is None:
+            return
+        started = time.perf_counter()
+        batch = message.value
+        records: list[Record] = [(record.offset, record.timestamp, record.value or b"") for record in batch]
+        last_offset = records[-1][0]
+        replaying = records[0][0] <= partition.state.replayed_to
+        columns = await self._aggregate(records, generation, each_event=replaying)
+        if columns is None or generation != self.app.consumer_generation_id:
+            return
+        partition.caught_up = last_offset + 1 >= (self._consumer.highwater(tp) or 0)
+        now_ms = _now_ms()
+        partition.apply(
+            columns,
+            last_offset=last_offset,
+            arrival_ms=max(arrival for _, arrival, _ in records),
+            now_ms=now_ms,
+            touched=time.monotonic(),
+        )
+        self._send_dead_letters(tp, batch, columns)
+        self._send_alerts(partition.judge_touched(now_ms))
+        self._consumer.finish(tp, generation=generation, next_offset=last_offset + 1)
+        metrics.RECORDS_READ.labels(STAGE, METRICS.name).inc(len(records))
+        metrics.BATCH_RECORDS.labels(STAGE, METRICS.name).observe(len(records))
+        metrics.BATCH_SECONDS.labels(STAGE, METRICS.name).observe(time.perf_counter() - started)
+
+    async def _aggregate(self, records: list[Record], generation: int, *, each_event: bool) -> Columns | None:
+        """The batch's columns; waits while the registry is away; None where the partition was taken away meanwhile."""
+        pause = 0.1
+        loop = asyncio.get_running_loop()
+        while generation == self.app.consumer_generation_id and not self.app.should_stop:
+            try:
+                return await loop.run_in_executor(
+                    self._engine_thread, lambda: self._engine.aggregate(records, each_event=each_event)
+                )
+            except RegistryUnavailable as exc:
+                metrics.RETRIES.labels(STAGE, "schema").inc()
+                log.warning("registry_away", error=str(exc), retry_in_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+        return None
+
+    def _send_dead_letters(self, tp: TP, batch: list[Any], columns: Columns) -> None:
+        if not columns.rejected:
+            return
+        by_offset = {record.offset: record for record in batch}
+        for rejected in columns.rejected:
+            record = by_offset[rejected.offset]
+            headers = dead_letter_headers(
+                list(record.headers or ()),
+                topic=tp.topic,
+                partition=tp.partition,
+                offset=rejected.offset,
+                reason=rejected.reason,
+            )
+            self._publisher.send(METRICS.dead_letters, key=record.key, value=record.value, headers=headers)
+            metrics.DEAD_LETTERS.labels(STAGE, tp.topic, rejected.reason.value).inc()
+        log.warning("dead_letters", partition=tp.partition, records=len(columns.rejected))
+
+    def _send_alerts(self, transitions: list[Transition]) -> None:
+        for transition in transitions:
+            parent = _traceparent()
+            record = alert_events.record(transition) | {"traceparent": parent}
+            self._publisher.send(
+                ALERTS.name,
+                key=transition.fingerprint.encode(),
+                value=self._alert_header + alert_events.encode(record),
+                headers=[("traceparent", parent.encode())],
+            )
+            metrics.TRANSITIONS.labels(transition.status.value).inc()
+            log.info("alert_transition", rule=transition.rule.name, status=transition.status.value)
+        if transitions:
+            self._publisher.poll()
+
+    # ── partitions coming and going ───────────────────────────────────────────────────────────────────────
+
+    async def _partition(self, number: int, generation: int) -> Partition | None:
+        """The partition, its state restored; None where it isn't ours in this generation."""
+        async with self._restoring:
+            if generation != self.app.consumer_generation_id:
+                return None
+            partition = self._partitions.get(number)
+            if partition is None or partition.generation != generation:
+                partition = await self._restore(number, generation)
+                if generation != self.app.consumer_generation_id:
+                    return None
+                self._partitions[number] = partition
+            return partition
+
+    async def _restore(self, number: int, generation: int) -> Partition:
+        started = time.perf_counter()
+        restored = await asyncio.get_running_loop().run_in_executor(
+            self._io_threads, lambda: restore(self._settings, number, applied=_last_applied)
+        )
+        partition = Partition(generation, PartitionState(number), Judge(self._rules.rules()))
+        touched = time.monotonic()
+        for count, (key, value) in enumerate(restored.values.items()):
+            partition.load(key, value, touched=touched)
+            if count % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        metrics.RESTORED.inc(restored.records)
+        log.info(
+            "partition_restored",
+            partition=number,
+            series=len(restored.values),
+            records=restored.records,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+        return partition
+
+    # ── time passing ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def beat(self) -> None:
+        """What is due by the clock: new rules, `for` and resolves, rollup rows, closing and evicting windows."""
+        generation = self.app.consumer_generation_id
+        assigned = {tp for tp in self._consumer.assignment() if tp.topic == METRICS.name}
+        numbers = {tp.partition for tp in assigned}
+        for number in [number for number in self._partitions if number not in numbers]:
+            del self._partitions[number]
+            self._offsets.pop(number, None)
+        for number in numbers:
+            await self._partition(number, generation)
+        rules_changed = await asyncio.get_running_loop().run_in_executor(self._io_threads, self._rules.poll)
+        now_ms = _now_ms()
+        for tp in assigned:
+            partition = self._partitions.get(tp.partition)
+            if partition is None:
+                continue
+            self._look_at_lag(tp, partition)
+            if rules_changed:
+                self._send_alerts(partition.judge.replace_rules(self._rules.rules(), partition.at(now_ms)))
+            self._send_alerts(partition.tick(now_ms))
+        metrics.RULES.set(len(self._rules.rules()))
+        if time.monotonic() - self._swept_at >= SWEEP_EVERY.total_seconds():
+            self._sweep(assigned, now_ms)
+        await self._publish_due(now_ms)
+        if any(partition.state.dirty for partition in self._partitions.values()):
+            await self.checkpoint()
+
+    def _look_at_lag(self, tp: TP, partition: Partition) -> None:
+        end = self._consumer.highwater(tp)
+        committed = self._consumer._committed_offset.get(tp)  # noqa: SLF001 - Faust has no public way to ask
+        position = partition.next_offset if partition.next_offset is not None else committed
+        partition.caught_up = end is not None and (position or 0) >= end
+        self._offsets[tp.partition] = (committed or 0, end or 0)
+        metrics.LAG.labels(STAGE, tp.topic, str(tp.partition)).set(max(0, (end or 0) - (committed or 0)))
+        metrics.COMMITTED.labels(STAGE, tp.topic, str(tp.partition)).set(committed or 0)
+
+    async def _publish_due(self, now_ms: int) -> None:
+        for granularity, cadence in CADENCE.items():
+            started = time.monotonic()
+            wait = max(cadence.total_seconds(), self._publishing_cost[granularity] / PUBLISHING_SHARE)
+            if started - self._published_at[granularity] < wait:
+                continue
+            rows = await self._publish(granularity, now_ms)
+            self._published_at[granularity] = time.monotonic()
+            self._publishing_cost[granularity] = self._published_at[granularity] - started if rows else 0.0
+
+    async def _publish(self, granularity: Granularity, now_ms: int) -> int:
+        rows = 0
+        headers = [("traceparent", _traceparent().encode())]
+        for partition in list(self._partitions.values()):
+            watermark = partition.watermark(now_ms, self._settings.streams)
+            metrics.WATERMARK_AGE.labels(str(partition.state.partition)).set((now_ms - watermark) / 1000)
+            for key, body in partition.rows(granularity, watermark):
+                self._publisher.send(ROLLUPS.name, key=key, value=self._rollup_header + body, headers=headers)
+                rows += 1
+                if rows % YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+        metrics.ROLLUPS.labels(granularity.value).inc(rows)
+        self._publisher.poll()
+        return rows
+
+    def _sweep(self, assigned: set[TP], now_ms: int) -> None:
+        """Closes windows that the watermark has passed, and lets go of those that nothing comes for any more."""
+        streams = self._settings.streams
+        self._swept_at = time.monotonic()
+        held = {tp: self._partitions[tp.partition] for tp in assigned if tp.partition in self._partitions}
+        counts = {tp: partition.state.window_count() for tp, partition in held.items()}
+        excess = max(0, sum(counts.values()) - streams.max_windows)
+        for tp, partition in held.items():
+            partition.close_windows(partition.watermark(now_ms, streams))
+            gone = partition.evict(
+                committed=self._consumer._committed_offset.get(tp) or 0,  # noqa: SLF001 - Faust has no public way to ask
+                idle_since=self._swept_at - streams.evict_after.total_seconds(),
+                excess=excess * counts[tp] // max(1, sum(counts.values())),
+            )
+            for key in gone:
+                self._publisher.send(
+                    changelog_topic(self._settings), key=key, value=None, partition=partition.state.partition
+                )
+        metrics.WINDOWS.set(sum(counts.values()))
+        metrics.SERIES.set(sum(len(partition.state.series) for partition in held.values()))
+
+    # ── making it durable ─────────────────────────────────────────────────────────────────────────────────
+
+    async def checkpoint(self) -> None:
+        """Steps 2 and 3 of a checkpoint; raises Undelivered, and so ends the worker, where they can't be done."""
+        async with self._checkpointing:
+            with metrics.CHECKPOINT_SECONDS.time():
+                topic = changelog_topic(self._settings)
+                written = 0
+                for number, partition in list(self._partitions.items()):
+                    for key, value in partition.changes():
+                        self._publisher.send(topic, key=key, value=value, partition=number)
+                        written += 1
+                        if written % YIELD_EVERY == 0:
+                            await asyncio.sleep(0)
+                await asyncio.get_running_loop().run_in_executor(self._io_threads, self._publisher.flush, FLUSH_SECONDS)
+
+    def partition_offsets(self) -> dict[int, tuple[int, int]]:
+        """Committed and end offset of each partition that this worker has; safe to call from any thread."""
+        return dict(self._offsets)
+
+    async def publish_everything(self) -> None:
+        """Every row that is out of date goes out, whatever the cadence: before a planned stop."""
+        for granularity in Granularity:
+            await self._publish(granularity, _now_ms())
+
+    def close(self) -> None:
+        """Frees threads and the engine."""
+        self._engine_thread.shutdown()
+        self._io_threads.shutdown()
+        self._engine.close()
+
+
+def _last_applied(value: bytes) -> int:
+    return int(orjson.loads(value)[1])
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _traceparent() -> str:
+    """A new W3C trace context: version, trace id, span id, sampled."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
