@@ -118,7 +118,7 @@ def _in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """A6's names for the place in the code, and the keys a person looks for first."""
     event["function"] = event.pop("func_name", None)
     event["line"] = event.pop("lineno", None)
-    return {name: event.pop(name) for name in _FIRST if name in event} | event
+    return {name: event.pop(name) for name in _FIRST if name in event} | dict(event)
 
 
 def _without_place(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
