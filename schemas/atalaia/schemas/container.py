@@ -1,8 +1,8 @@
 """A batch of framed Avro records as one Avro object container file, for ClickHouse's engine to decode in columns.
 
 Each record gets a block of its own, so its length is checked and damage cannot swallow the neighbour; and each is
-preceded by its Kafka offset and arrival time, as two more fields of the writer's schema, so that every row knows
-where it came from whatever the batch left out.
+preceded by its Kafka partition, offset and arrival time, as three more fields of the writer's schema, so that every
+row knows where it came from whatever the batch left out.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ import fastavro
 
 from atalaia.schemas.codec import HEADER_BYTES
 
+PARTITION_FIELD: Final = "_partition"
 OFFSET_FIELD: Final = "_offset"
 ARRIVAL_FIELD: Final = "_arrival_ms"
 # Doubles: eight bytes each without a varint to compute; exact up to 2^53.
 _PREFIX_FIELDS: Final = [
+    {"name": PARTITION_FIELD, "type": "double"},
     {"name": OFFSET_FIELD, "type": "double"},
     {"name": ARRIVAL_FIELD, "type": "double"},
 ]
-_prefix = struct.Struct("<dd").pack
-_PREFIX_BYTES: Final = 16
+_prefix = struct.Struct("<ddd").pack
+_PREFIX_BYTES: Final = 24
 _SYNC: Final = bytes(range(16))
 """The container's sync marker: any 16 bytes do, for a reader that never seeks."""
 
@@ -49,15 +51,18 @@ def container_head(writer_schema: str) -> bytes:
     return buffer.getvalue()
 
 
-def container(head: bytes, records: Iterable[tuple[int, int, bytes]]) -> bytes:
-    """The whole file: `records` are (offset, arrival in ms, Confluent-framed bytes)."""
+def container(head: bytes, records: Iterable[tuple[int, int, bytes]], *, partition: int = 0) -> bytes:
+    """The whole file: `records` are (offset, arrival in ms, Confluent-framed bytes) of one partition.
+
+    Records of another partition with the same schema may follow: append `container(b"", more, partition=…)`.
+    """
     parts = [head]
     add = parts.append
     lengths = _BLOCK_OF_ONE
     for offset, arrival_ms, value in records:
         size = len(value) - HEADER_BYTES + _PREFIX_BYTES
         add(lengths[size] if size < _TABLED else _block_of_one(size))
-        add(_prefix(offset, arrival_ms))
+        add(_prefix(partition, offset, arrival_ms))
         add(value[HEADER_BYTES:])
         add(_SYNC)
     return b"".join(parts)
