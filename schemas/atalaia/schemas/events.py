@@ -61,5 +61,7 @@ MAX_METADATA_CHARACTERS: Final = 256
 MAX_RECORD_BYTES: Final = 64 * 1024
 MAX_AHEAD: Final = timedelta(minutes=10)
 """How far event time may run ahead of arrival time: Prometheus' own bound (scrape `maxAheadTime`)."""
+EARLIEST_MS: Final = 946_684_800_000
+"""2000-01-01T00:00Z. Earlier event times are a unit mistake: seconds taken for ms end in January 1970."""
 DEFAULT_TENANT: Final = "default"
 DEFAULT_UNIT: Final = "1"

@@ -5,20 +5,18 @@ Judged against the record's arrival time (the broker's clock), never the judge's
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
 from atalaia.schemas.container import ARRIVAL_FIELD
 from atalaia.schemas.events import (
+    EARLIEST_MS,
     MAX_AHEAD,
     MAX_METADATA_CHARACTERS,
     MAX_METADATA_KEYS,
     MAX_NAME_CHARACTERS,
 )
-
-EARLIEST_MS: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1000
-"""Earlier event times are a unit mistake: seconds taken for milliseconds end in January 1970."""
 
 
 class Reason(StrEnum):
