@@ -39,6 +39,13 @@ def encode(name: str, record: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def encode_as(writer: str, record: dict[str, Any]) -> bytes:
+    """The Avro body of a record under another version of its schema, given as JSON text."""
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(json.loads(writer)), record)
+    return buffer.getvalue()
+
+
 def decode(name: str, body: bytes) -> dict[str, Any]:
     """A record from its Avro body, written with the current schema."""
     return _record(fastavro.schemaless_reader(io.BytesIO(body), schema(name), None))

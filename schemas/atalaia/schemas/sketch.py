@@ -8,6 +8,7 @@ order of the values: positive values at OFFSET + i, zero at 0, negative values a
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -16,6 +17,7 @@ GAMMA: Final = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 LOG_GAMMA: Final = math.log(GAMMA)
 OFFSET: Final = 40_000
 """Above the largest |i| of a double: ln(5e-324) / ln g is -37,221."""
+_LARGEST_EXPONENT: Final = math.log(sys.float_info.max)
 
 Sketch: TypeAlias = Mapping[int, int]
 """Bucket number to count of values."""
@@ -41,7 +43,8 @@ def value_of(bucket: int) -> float:
     """
     if bucket == 0:
         return 0.0
-    magnitude = 2 * math.exp((abs(bucket) - OFFSET) * LOG_GAMMA) / (GAMMA + 1)
+    # The topmost bucket's upper end is past the largest double, though its values are not.
+    magnitude = math.exp(min((abs(bucket) - OFFSET) * LOG_GAMMA, _LARGEST_EXPONENT)) * (2 / (GAMMA + 1))
     return magnitude if bucket > 0 else -magnitude
 
 

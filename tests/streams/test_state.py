@@ -1,0 +1,139 @@
+"""The laws of window state: order, replay, restarts and eviction never change a number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from stream_data import NOW_MS, group
+
+from atalaia.schemas.events import Granularity
+from atalaia.schemas.sketch import bucket_of
+from atalaia.streams.state import GRANULARITIES, PartitionState
+
+MINUTE = 60_000
+
+event_times = st.integers(NOW_MS - 40 * 86_400_000, NOW_MS)
+values = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
+events = st.lists(st.tuples(event_times, values, st.sampled_from(["a", "b"])), min_size=1, max_size=30)
+
+
+def _numbers(state: PartitionState) -> dict[tuple[Any, ...], Any]:
+    return {
+        (series.identity.service_name, granularity, window.start_ms): (
+            window.count,
+            round(window.sum, 6),
+            window.min,
+            window.max,
+            window.first,
+            window.last,
+            dict(sorted(window.sketch.items())),
+        )
+        for series in state.series.values()
+        for granularity, window in series.open_windows()
+    }
+
+
+def _apply(state: PartitionState, offsets: list[int], drawn: list[Any]) -> None:
+    groups = [group(offset, drawn[offset][0], drawn[offset][1], service=drawn[offset][2]) for offset in offsets]
+    state.apply(groups, last_offset=max(offsets), touched=0.0)
+
+
+@given(events)
+def test_windows_hold_what_their_events_say(drawn: list[Any]) -> None:
+    """Each window's count, sum, extremes and sketch are those of the events in it, at every granularity."""
+    state = PartitionState(0)
+    _apply(state, list(range(len(drawn))), drawn)
+    for (service, _, start_ms), numbers in _numbers(state).items():
+        window = next(
+            w
+            for s in state.series.values()
+            if s.identity.service_name == service
+            for _, w in s.open_windows()
+            if w.start_ms == start_ms and (w.count, round(w.sum, 6)) == numbers[:2]
+        )
+        inside = [v for at, v, name in drawn if name == service and window.start_ms <= at < window.end_ms]
+        assert numbers[0] == len(inside)
+        assert math.isclose(window.sum, math.fsum(inside), rel_tol=1e-9, abs_tol=1e-6)
+        assert numbers[2:4] == (min(inside), max(inside))
+        assert sum(window.sketch.values()) == len(inside)
+        assert set(window.sketch) == {bucket_of(value) for value in inside}
+
+
+@given(events, st.data())
+def test_batch_boundaries_change_nothing(drawn: list[Any], data: st.DataObject) -> None:
+    """The same events in one batch or in many give the same windows."""
+    whole, parts = PartitionState(0), PartitionState(0)
+    _apply(whole, list(range(len(drawn))), drawn)
+    cut = data.draw(st.integers(0, len(drawn)))
+    for offsets in (list(range(cut)), list(range(cut, len(drawn)))):
+        if offsets:
+            _apply(parts, offsets, drawn)
+    assert _numbers(whole) == _numbers(parts)
+
+
+@given(events, st.data())
+def test_a_replay_counts_nothing_twice(drawn: list[Any], data: st.DataObject) -> None:
+    """State of any checkpoint, replayed from any earlier offset, ends where one pass would have ended."""
+    checkpoint = data.draw(st.integers(1, len(drawn)))
+    committed = data.draw(st.integers(0, checkpoint))
+    once, before, after = PartitionState(0), PartitionState(0), PartitionState(0)
+    _apply(once, list(range(len(drawn))), drawn)
+    _apply(before, list(range(checkpoint)), drawn)
+    for key, series in before.series.items():
+        after.load(key, series.dump(None), touched=0.0)
+    for offset in range(committed, len(drawn)):
+        _apply(after, [offset], drawn)
+    assert _numbers(once) == _numbers(after)
+
+
+@given(events)
+def test_a_dump_brings_everything_back(drawn: list[Any]) -> None:
+    """Loading a dump gives the same windows, all of them due for publishing, and the same dump again."""
+    state, loaded = PartitionState(3), PartitionState(3)
+    _apply(state, list(range(len(drawn))), drawn)
+    for key, series in state.series.items():
+        assert loaded.load(key, series.dump(["alert"]), touched=0.0) == ["alert"]
+    assert _numbers(state) == _numbers(loaded)
+    assert {key: series.dump(None) for key, series in state.series.items()} == {
+        key: series.dump(None) for key, series in loaded.series.items()
+    }
+    assert sum(map(len, loaded.unpublished)) == loaded.window_count()
+
+
+def test_groups_of_one_batch_may_interleave() -> None:
+    """Two minutes of one series in one batch are both counted, though their offsets interleave."""
+    state = PartitionState(0)
+    first, second = group(5, NOW_MS, 1.0), group(3, NOW_MS - MINUTE, 2.0)
+    assert len(state.apply([first, second], last_offset=5, touched=0.0)) == 2
+
+
+def test_an_infinite_sum_survives_a_dump() -> None:
+    """A sum that has overflowed stays infinite through a dump, which JSON cannot say by itself."""
+    state, loaded = PartitionState(0), PartitionState(0)
+    overflow = group(0, NOW_MS, 1e308)
+    overflow[11] = "inf"
+    state.apply([overflow], last_offset=0, touched=0.0)
+    ((key, series),) = state.series.items()
+    loaded.load(key, series.dump(None), touched=0.0)
+    assert all(math.isinf(window.sum) for _, window in loaded.series[key].open_windows())
+
+
+def test_a_window_is_published_once_for_many_changes() -> None:
+    """A window that changes again before its row has gone out is due once."""
+    state = PartitionState(0)
+    for offset in range(5):
+        state.apply([group(offset, NOW_MS, 1.0)], last_offset=offset, touched=0.0)
+    assert [len(due) for due in state.unpublished] == [1] * len(GRANULARITIES)
+
+
+def test_every_granularity_has_its_window() -> None:
+    """One event opens exactly one window of each granularity, and each holds the event's time."""
+    state = PartitionState(0)
+    state.apply([group(0, NOW_MS, 1.0)], last_offset=0, touched=0.0)
+    (series,) = state.series.values()
+    windows = dict(series.open_windows())
+    assert set(windows) == set(Granularity)
+    assert all(window.start_ms <= NOW_MS < window.end_ms for window in windows.values())
