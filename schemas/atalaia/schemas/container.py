@@ -11,7 +11,6 @@ import io
 import json
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import fastavro
@@ -31,15 +30,6 @@ _prefix = struct.Struct("<ddd").pack
 _PREFIX_BYTES: Final = 24
 _SYNC: Final = bytes(range(16))
 """The container's sync marker: any 16 bytes do, for a reader that never seeks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One record as Kafka handed it over: where it stood, when it arrived (ms), and its bytes."""
-
-    offset: int
-    arrival_ms: int
-    value: bytes
 
 
 def container_head(writer_schema: str) -> bytes:
