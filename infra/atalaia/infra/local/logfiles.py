@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,23 +50,25 @@ def tail(path: Path, lines: int) -> list[str]:
         return []
 
 
-def follow(path: Path, *, idle: Callable[[], bool]) -> Iterator[str]:
-    """New whole lines as they come, from the present end on, also across a truncation or a new file.
+class Follower:
+    """New whole lines of a log as they come, from its present end on, across truncations and new files."""
 
-    `idle` is called when there is nothing new: it waits, and says whether to go on.
-    """
-    position = path.stat().st_size if path.exists() else 0
-    rest = ""
-    while True:
-        text = ""
-        if path.exists():
-            if path.stat().st_size < position:
-                position, rest = 0, ""
-            with path.open(encoding="utf-8", errors="replace") as file:
-                file.seek(position)
-                text = file.read()
-                position = file.tell()
-        *whole, rest = (rest + text).split("\n")
-        yield from whole
-        if not whole and not idle():
-            return
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._position = path.stat().st_size if path.exists() else 0
+        self._rest = b""
+
+    def poll(self) -> list[str]:
+        """The lines since the last call; returns at once."""
+        try:
+            if self._path.stat().st_size < self._position:
+                self._position, self._rest = 0, b""
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                fresh = file.read()
+        except FileNotFoundError:
+            self._position, self._rest = 0, b""
+            return []
+        self._position += len(fresh)
+        *whole, self._rest = (self._rest + fresh).split(b"\n")
+        return [line.decode("utf-8", "replace") for line in whole]
