@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 import fastavro
@@ -20,11 +20,14 @@ from atalaia.schemas.codec import HEADER_BYTES
 PARTITION_FIELD: Final = "_partition"
 OFFSET_FIELD: Final = "_offset"
 ARRIVAL_FIELD: Final = "_arrival_ms"
-# Doubles: eight bytes each without a varint to compute; exact up to 2^53.
+_FRAME_FIELD: Final = "_frame"
+# Doubles: eight bytes each without a varint to compute; exact up to 2^53. The frame is a field, so that a record's
+# bytes go in as they are.
 _PREFIX_FIELDS: Final = [
     {"name": PARTITION_FIELD, "type": "double"},
     {"name": OFFSET_FIELD, "type": "double"},
     {"name": ARRIVAL_FIELD, "type": "double"},
+    {"name": _FRAME_FIELD, "type": {"type": "fixed", "name": "Frame", "size": HEADER_BYTES}},
 ]
 _prefix = struct.Struct("<ddd").pack
 _PREFIX_BYTES: Final = 24
@@ -46,20 +49,23 @@ def container(head: bytes, records: Iterable[tuple[int, int, bytes]], *, partiti
 
     Records of another partition with the same schema may follow: append `container(b"", more, partition=…)`.
     """
-    parts = [head]
-    add = parts.append
-    lengths = _BLOCK_OF_ONE
-    for offset, arrival_ms, value in records:
-        size = len(value) - HEADER_BYTES + _PREFIX_BYTES
-        add(lengths[size] if size < _TABLED else _block_of_one(size))
-        add(_prefix(partition, offset, arrival_ms))
-        add(value[HEADER_BYTES:])
-        add(_SYNC)
-    return b"".join(parts)
+    blocks = _BLOCK_HEADS
+    parts = [
+        part
+        for offset, arrival_ms, value in records
+        for part in (blocks[len(value)], _prefix(partition, offset, arrival_ms), value, _SYNC)
+    ]
+    return b"".join([head, *parts])
 
 
-def _block_of_one(size: int) -> bytes:
-    return b"\x02" + _zigzag(size)
+class _BlockHeads(dict[int, bytes]):
+    """By a record's length: the head of a block that holds it alone (a count of one, and the block's length)."""
+
+    def __missing__(self, record_bytes: int) -> bytes:
+        head = b"\x02" + _zigzag(record_bytes + _PREFIX_BYTES)
+        if record_bytes < _REMEMBERED_BYTES:
+            self[record_bytes] = head
+        return head
 
 
 def _zigzag(number: int) -> bytes:
@@ -73,5 +79,5 @@ def _zigzag(number: int) -> bytes:
     return bytes(out)
 
 
-_TABLED: Final = 4096
-_BLOCK_OF_ONE: Final[Sequence[bytes]] = [_block_of_one(size) for size in range(_TABLED)]
+_REMEMBERED_BYTES: Final = 16_384
+_BLOCK_HEADS: Final = _BlockHeads()

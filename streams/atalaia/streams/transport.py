@@ -97,11 +97,14 @@ class BatchConsumer(driver.Consumer):
         return bool(await super()._commit_offsets(offsets, start_new_transaction))
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commits what is finished, then forgets the partitions."""
+        """Commits what is finished before the partitions go."""
         await self.commit()
-        for tp in revoked:
-            self._finished.pop(tp, None)
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Forgets how far the last generation had come: its state is gone, and with it what a late batch finished."""
+        self._finished.clear()
+        await super().on_partitions_assigned(assigned, generation_id)
 
     @property
     def _transport(self) -> BatchTransport:

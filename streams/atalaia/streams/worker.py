@@ -127,9 +127,13 @@ class StreamWorker:
             async for event in stream.events():
                 await self.take(event.message)
 
-        @app.timer(BEAT.total_seconds(), name="beat")
+        @app.timer(BEAT.total_seconds(), name="beat")  # type: ignore[untyped-decorator]
         async def beat() -> None:
             await self.beat()
+
+        @app.on_before_shutdown.connect
+        async def publish(*_: Any, **__: Any) -> None:
+            await self.publish_everything()
 
         return app
 
