@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -19,6 +20,10 @@ STALLED_EXIT: Final = 70
 """EX_SOFTWARE of sysexits.h: a supervisor starts the worker anew."""
 WATCH_EVERY_SECONDS: Final = 2.0
 
+GC_THRESHOLDS: Final = (200_000, 20, 100)
+"""State is hundreds of thousands of small objects without cycles, and looking through them for cycles as often as
+Python does by default takes longer than filling them (the first batch of 50,000 series: 2.2 s, and 0.9 s so)."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -28,6 +33,7 @@ def run(settings: Settings) -> int:
     Raises KafkaUnavailable, RegistryUnavailable or SchemaMissing where it cannot start.
     """
     logs.configure(settings, service="streams")
+    gc.set_threshold(*GC_THRESHOLDS)
     kafka.require(settings.kafka)
     worker = StreamWorker(settings)
     watch = Watch(worker)
