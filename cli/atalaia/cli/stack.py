@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 import sys
 import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
-import psutil
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -55,18 +55,17 @@ def down() -> None:
         left = clean_up(_state_file(home))
         typer.echo(f"Ended {left} processes of an earlier run." if left else "Nothing is running.", err=True)
         return
-    supervisor = psutil.Process(found.pid)
-    supervisor.terminate()
-    try:
-        with Console(stderr=True).status("stopping"):
-            supervisor.wait(_STOP_SECONDS)
-    except psutil.TimeoutExpired:
-        supervisor.kill()
-        supervisor.wait(_STOP_SECONDS)
-        clean_up(_state_file(home))
-        typer.echo("The supervisor did not stop in time: killed, and its processes with it.", err=True)
-    else:
+    supervisor = (found.pid, found.created)
+    record.signal_process(*supervisor, signal.SIGTERM)
+    with Console(stderr=True).status("stopping"):
+        stopped = record.await_end([supervisor], within_seconds=_STOP_SECONDS)
+    if stopped:
         typer.echo("Stopped.", err=True)
+        return
+    record.signal_process(*supervisor, signal.SIGKILL)
+    record.await_end([supervisor], within_seconds=_STOP_SECONDS)
+    clean_up(_state_file(home))
+    typer.echo("The supervisor did not stop in time: killed, and its processes with it.", err=True)
 
 
 @app.command()

@@ -5,9 +5,13 @@ Written whole and renamed into place at every change, by the supervisor alone; r
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import signal
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +24,7 @@ from atalaia.infra.local.ports import Ports
 
 _SAME_START_SECONDS = 1.0
 _EVENTS_KEPT = 20
+_POLL_SECONDS = 0.05
 
 
 class Phase(StrEnum):
@@ -113,23 +118,37 @@ def is_same_process(pid: int | None, created: float | None) -> bool:
         return False
 
 
-def left_behind(record: Record) -> list[psutil.Process]:
+def left_behind(record: Record) -> list[Status]:
     """The recorded processes that still run although their supervisor doesn't."""
-    return [psutil.Process(status.pid) for status in record.components if is_same_process(status.pid, status.created)]
+    return [status for status in record.components if is_same_process(status.pid, status.created)]
 
 
-def end(processes: list[psutil.Process], within_seconds: float = 10.0) -> None:
+def signal_process(pid: int | None, created: float | None, number: signal.Signals) -> None:
+    """Signal a recorded process, unless it has ended."""
+    if pid is not None and is_same_process(pid, created):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def await_end(processes: Iterable[tuple[int | None, float | None]], *, within_seconds: float) -> bool:
+    """Wait until all of them have ended; whether they did before the deadline.
+
+    A zombie has ended: who ought to reap it may be a container's idle init.
+    """
+    waiting = list(processes)
+    deadline = time.monotonic() + within_seconds
+    while any(is_same_process(*process) for process in waiting):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def end(statuses: list[Status], *, within_seconds: float = 10.0) -> None:
     """Stop processes: SIGTERM, then SIGKILL to what remains after the deadline."""
-    for process in processes:
-        _signalled(process.terminate)
-    _, alive = psutil.wait_procs(processes, timeout=within_seconds)
-    for process in alive:
-        _signalled(process.kill)
-    psutil.wait_procs(alive, timeout=within_seconds)
-
-
-def _signalled(send: Any) -> None:
-    try:
-        send()
-    except psutil.NoSuchProcess:
-        return
+    processes = [(status.pid, status.created) for status in statuses]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in processes:
+            signal_process(*process, number)
+        if await_end(processes, within_seconds=within_seconds):
+            return

@@ -100,6 +100,7 @@ class Supervisor:
             created=me.create_time(),
             started=time.time(),
             ports=plan.ports,
+            components=tuple(self._status.values()),
             steps=tuple(StepRecord(step.name) for step in plan.steps),
         )
 

@@ -96,7 +96,8 @@ def ensure(cache: Path, advance: Advance, jars: tuple[Jar, ...] = LOCK) -> list[
         except OSError as exc:
             # jgo's network errors are OSErrors too (requests.RequestException is one)
             raise Failure(
-                f"Apache Kafka {KAFKA_VERSION} could not be downloaded from Maven Central into {cache}: {exc}; "
+                f"Apache Kafka {KAFKA_VERSION} could not be downloaded from Maven Central into {cache} "
+                f"({exc.strerror or type(exc).__name__}); "
                 "check the network and the disk, then run it again"
             ) from exc
     return [cache / jar.name for jar in jars]
