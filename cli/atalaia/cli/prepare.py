@@ -24,4 +24,5 @@ def topic_table(settings: Settings) -> dict[str, Mapping[str, str]]:
 
 def schemas(settings: Settings) -> dict[str, int]:
     """Registers our version of every schema; ids by subject."""
-    return Registry(settings.registry.url).register_all()
+    with Registry(settings.registry.url) as registry:
+        return registry.register_all()

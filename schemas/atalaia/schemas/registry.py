@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
+from typing import Any, Self
 
 import fastavro
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
@@ -33,6 +33,16 @@ class Registry:
         self.url = url
         self._client = SchemaRegistryClient({"url": url, "timeout": timeout_seconds, "max.retries": 0})
         self._writers: dict[int, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees its connections; it cannot be used any more."""
+        self._client.close()
 
     def id_of(self, topic: Topic) -> int:
         """The id of our own version of the topic's schema; `SchemaMissing` where it isn't registered."""
