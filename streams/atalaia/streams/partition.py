@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from atalaia.alerting.buckets import MinuteStats
-from atalaia.alerting.judge import Judge, Transition
+from atalaia.alerting.judge import Judge
+from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
 from atalaia.infra.settings import StreamSettings
 from atalaia.schemas.events import Granularity
@@ -43,7 +44,8 @@ class Partition:
         late = 0
         for series, group in applied:
             late += group[18] < behind
-            self.judge.observe(series.key, series.identity, _minute(group), at_ms)
+            if self.judge.watches(series.identity.metric_name):
+                self.judge.observe(series.key, series.identity, _minute(group), at_ms)
         if late:
             metrics.LATE_EVENTS.inc(late)
 
@@ -80,14 +82,21 @@ class Partition:
             tail = rollups.tail(window, granularity, partition=self.state.partition, watermark_ms=watermark_ms)
             yield series.identity.record_key(), series.rollup_head + tail
 
-    def changes(self) -> Iterator[tuple[bytes, bytes]]:
-        """Changelog key and value of each series that has changed since the last call."""
+    def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """Changelog key and value of each series that has changed since the last call; None where nothing is left."""
         self.state.dirty |= self.judge.dirty()
         while self.state.dirty:
             key = self.state.dirty.pop()
             series = self.state.series.get(key)
-            if series is not None:
-                yield key, series.dump(self.judge.dump(key))
+            if series is None:
+                continue
+            alerts = self.judge.dump(key)
+            if alerts is None and not any(series.windows):
+                self.state.forget(series)
+                self.judge.forget(key)
+                yield key, None
+            else:
+                yield key, series.dump(alerts)
 
     def load(self, key: bytes, value: bytes, *, touched: float) -> None:
         """Takes one series back from the changelog, with its alerts."""
@@ -104,11 +113,11 @@ class Partition:
                         window.closed = True
                         self.state.touch(series, index, window)
 
-    def evict(self, *, committed: int, idle_since: float, excess: int) -> list[bytes]:
+    def evict(self, *, committed: int, idle_since: float, excess: int) -> None:
         """Drops windows that are closed and idle, then the longest idle ones until `excess` are gone.
 
         Only what is published and below the committed offset: else a replay would open the window again and count
-        twice. Keys of series of which nothing is left, for their tombstones; the others become dirty.
+        twice. An event that comes later opens the window anew, as another shard.
         """
         candidates = sorted(
             (window.touched, series.key, index, window.start_ms)
@@ -117,18 +126,11 @@ class Partition:
             for window in held.values()
             if not window.dirty and series.last_applied < committed and (excess > 0 or _idle(window, idle_since))
         )
-        gone: list[bytes] = []
         for position, (_, key, index, start_ms) in enumerate(candidates):
-            series = self.state.series[key]
-            if position >= excess and not _idle(series.windows[index][start_ms], idle_since):
-                continue
-            del series.windows[index][start_ms]
-            self.state.dirty.add(key)
-            if not any(series.windows) and self.judge.dump(key) is None:
-                self.state.forget(series)
-                self.judge.forget(key)
-                gone.append(key)
-        return gone
+            held = self.state.series[key].windows[index]
+            if position < excess or _idle(held[start_ms], idle_since):
+                del held[start_ms]
+                self.state.dirty.add(key)
 
 
 def _idle(window: Window, idle_since: float) -> bool:

@@ -27,11 +27,12 @@ import structlog
 from faust.types import TP
 
 from atalaia.alerting import events as alert_events
-from atalaia.alerting.judge import Judge, Transition
+from atalaia.alerting.judge import Judge
 from atalaia.alerting.store import RuleStore
+from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
 from atalaia.infra.settings import Settings
-from atalaia.schemas.codec import frame_header
+from atalaia.schemas.codec import encode, frame_header
 from atalaia.schemas.events import Granularity
 from atalaia.schemas.registry import Registry, RegistryUnavailable
 from atalaia.schemas.topics import ALERTS, METRICS, ROLLUPS
@@ -42,6 +43,7 @@ from atalaia.streams.partition import Partition
 from atalaia.streams.publisher import Publisher
 from atalaia.streams.state import PartitionState
 from atalaia.streams.transport import BatchConsumer, BatchTransport
+from atalaia.streams.watermarks import completeness
 
 STAGE: Final = "streams"
 LINGER_SECONDS: Final = 0.02
@@ -169,7 +171,7 @@ class StreamWorker:
             touched=time.monotonic(),
         )
         self._send_dead_letters(tp, batch, columns)
-        self._send_alerts(partition.judge_touched(now_ms))
+        self._send_alerts(partition, partition.judge_touched(now_ms), now_ms)
         self._consumer.finish(tp, generation=generation, next_offset=last_offset + 1)
         metrics.RECORDS_READ.labels(STAGE, METRICS.name).inc(len(records))
         metrics.BATCH_RECORDS.labels(STAGE, METRICS.name).observe(len(records))
@@ -208,14 +210,19 @@ class StreamWorker:
             metrics.DEAD_LETTERS.labels(STAGE, tp.topic, rejected.reason.value).inc()
         log.warning("dead_letters", partition=tp.partition, records=len(columns.rejected))
 
-    def _send_alerts(self, transitions: list[Transition]) -> None:
+    def _send_alerts(self, partition: Partition, transitions: list[Transition], now_ms: int) -> None:
+        watermark = partition.watermark(now_ms, self._settings.streams)
         for transition in transitions:
             parent = _traceparent()
-            record = alert_events.record(transition) | {"traceparent": parent}
+            record = alert_events.record(transition) | {
+                "watermark": max(watermark, 0),
+                "completeness": completeness(*transition.window, watermark) if transition.window else None,
+                "traceparent": parent,
+            }
             self._publisher.send(
                 ALERTS.name,
                 key=transition.fingerprint.encode(),
-                value=self._alert_header + alert_events.encode(record),
+                value=self._alert_header + encode("AlertEvent", record),
                 headers=[("traceparent", parent.encode())],
             )
             metrics.TRANSITIONS.labels(transition.status.value).inc()
@@ -279,8 +286,9 @@ class StreamWorker:
                 continue
             self._look_at_lag(tp, partition)
             if rules_changed:
-                self._send_alerts(partition.judge.replace_rules(self._rules.rules(), partition.at(now_ms)))
-            self._send_alerts(partition.tick(now_ms))
+                changed = partition.judge.replace_rules(self._rules.rules(), partition.at(now_ms))
+                self._send_alerts(partition, changed, now_ms)
+            self._send_alerts(partition, partition.tick(now_ms), now_ms)
         metrics.RULES.set(len(self._rules.rules()))
         if time.monotonic() - self._swept_at >= SWEEP_EVERY.total_seconds():
             self._sweep(assigned, now_ms)
@@ -331,15 +339,11 @@ class StreamWorker:
         excess = max(0, sum(counts.values()) - streams.max_windows)
         for tp, partition in held.items():
             partition.close_windows(partition.watermark(now_ms, streams))
-            gone = partition.evict(
+            partition.evict(
                 committed=self._consumer._committed_offset.get(tp) or 0,  # noqa: SLF001 - Faust has no public way to ask
                 idle_since=self._swept_at - streams.evict_after.total_seconds(),
                 excess=excess * counts[tp] // max(1, sum(counts.values())),
             )
-            for key in gone:
-                self._publisher.send(
-                    changelog_topic(self._settings), key=key, value=None, partition=partition.state.partition
-                )
         metrics.WINDOWS.set(sum(counts.values()))
         metrics.SERIES.set(sum(len(partition.state.series) for partition in held.values()))
 

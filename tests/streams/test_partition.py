@@ -1,0 +1,186 @@
+"""What a partition owes to Kafka: rows, changelog entries, tombstones; and what it may let go of."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import fastavro
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stream_data import NOW_MS, group
+
+from atalaia.alerting.judge import Judge
+from atalaia.infra.settings import StreamSettings
+from atalaia.schemas import codec
+from atalaia.schemas.events import Granularity
+from atalaia.streams.columns import Columns, Group
+from atalaia.streams.partition import Partition
+from atalaia.streams.state import PartitionState
+
+SETTINGS = StreamSettings()
+LONG_AGO = -1.0
+"""Before every `touched` of these tests, which are at 0."""
+LATER = 1.0
+
+
+def _partition() -> Partition:
+    return Partition(generation=1, state=PartitionState(3), judge=Judge())
+
+
+def _apply(partition: Partition, *groups: Group, arrival_ms: int = NOW_MS) -> None:
+    last = max(each[21] for each in groups)
+    partition.apply(Columns(groups=list(groups)), last_offset=last, arrival_ms=arrival_ms, now_ms=NOW_MS, touched=0.0)
+
+
+def _rows(partition: Partition, granularity: Granularity, watermark_ms: int = NOW_MS) -> list[dict[str, Any]]:
+    return [codec.decode("Rollup", body) for _, body in partition.rows(granularity, watermark_ms)]
+
+
+def test_a_row_is_a_whole_rollup_record() -> None:
+    """The two halves of a row, encoded apart, are one record of the schema, with the window's numbers."""
+    partition = _partition()
+    _apply(partition, group(7, NOW_MS + 5, 2.0), group(8, NOW_MS + 9, 4.0))
+    (row,) = _rows(partition, Granularity.MINUTE)
+    assert row["shard"] == "3-7"
+    assert (row["version"], row["count"], row["sum"], row["first"], row["last"]) == (8, 2, 6.0, 2.0, 4.0)
+    assert row["service_name"] == "checkout"
+    assert sum(row["sketch_counts"]) == 2
+
+
+def test_a_row_goes_out_once_a_change() -> None:
+    """A row that is out of date goes out, once; an unchanged one doesn't."""
+    partition = _partition()
+    _apply(partition, group(1, NOW_MS, 1.0))
+    assert len(_rows(partition, Granularity.HOUR)) == 1
+    assert _rows(partition, Granularity.HOUR) == []
+    _apply(partition, group(2, NOW_MS, 1.0))
+    assert [row["count"] for row in _rows(partition, Granularity.HOUR)] == [2]
+
+
+def test_a_window_that_the_watermark_has_passed_goes_out_complete() -> None:
+    """At close every window's row goes out once more, and says that it is complete."""
+    partition = _partition()
+    _apply(partition, group(1, NOW_MS, 1.0))
+    half = _rows(partition, Granularity.MINUTE, watermark_ms=NOW_MS + 30_000)
+    partition.close_windows(NOW_MS + 60_000)
+    whole = _rows(partition, Granularity.MINUTE, watermark_ms=NOW_MS + 60_000)
+    assert [row["completeness"] for row in half + whole] == [0.5, 1.0]
+    partition.close_windows(NOW_MS + 90_000)
+    assert _rows(partition, Granularity.MINUTE) == []
+
+
+def _publish(partition: Partition) -> None:
+    for granularity in Granularity:
+        _rows(partition, granularity)
+
+
+def _unpublished(_: Partition) -> int:
+    return 100
+
+
+def _uncommitted(partition: Partition) -> int:
+    _publish(partition)
+    return 1
+
+
+@pytest.mark.parametrize("committed", [_unpublished, _uncommitted])
+def test_a_window_that_a_crash_could_bring_back_is_kept(committed: Callable[[Partition], int]) -> None:
+    """A window is let go of neither before its row is out nor before its last event is committed."""
+    partition = _partition()
+    _apply(partition, group(1, NOW_MS, 1.0))
+    for _, window in next(iter(partition.state.series.values())).open_windows():
+        window.closed = True
+    partition.evict(committed=committed(partition), idle_since=LATER, excess=100)
+    assert partition.state.window_count() == 4
+
+
+def test_a_closed_idle_window_is_let_go_and_leaves_a_tombstone() -> None:
+    """When the last window of a series goes, its changelog entry is deleted."""
+    partition = _partition()
+    _apply(partition, group(1, NOW_MS, 1.0))
+    _publish(partition)
+    partition.close_windows(NOW_MS + 40 * 86_400_000)
+    _publish(partition)
+    ((key, value),) = partition.changes()
+    assert value is not None
+    partition.evict(committed=2, idle_since=LATER, excess=0)
+    assert list(partition.changes()) == [(key, None)]
+    assert partition.state.series == {}
+
+
+def test_an_open_window_stays_while_memory_lasts() -> None:
+    """Idle alone is no reason: a month that is not over stays, unless memory runs out."""
+    partition = _partition()
+    _apply(partition, group(1, NOW_MS, 1.0))
+    _publish(partition)
+    partition.evict(committed=2, idle_since=LATER, excess=0)
+    assert partition.state.window_count() == 4
+    partition.evict(committed=2, idle_since=LONG_AGO, excess=3)
+    assert partition.state.window_count() == 1
+
+
+def test_an_event_after_eviction_opens_another_shard() -> None:
+    """Rows of the shards of one window add up to all of its events."""
+    partition = _partition()
+    _apply(partition, group(1, NOW_MS, 1.0))
+    before = _rows(partition, Granularity.DAY)
+    _publish(partition)
+    partition.evict(committed=2, idle_since=LONG_AGO, excess=4)
+    _apply(partition, group(9, NOW_MS, 5.0))
+    after = _rows(partition, Granularity.DAY)
+    assert [row["shard"] for row in before + after] == ["3-1", "3-9"]
+    assert sum(row["sum"] for row in before + after) == 6.0
+
+
+@given(st.lists(st.tuples(st.integers(NOW_MS - 10**9, NOW_MS), st.booleans()), min_size=1, max_size=30))
+def test_eviction_at_any_moment_changes_no_sum(drawn: list[tuple[int, bool]]) -> None:
+    """Whenever windows are let go of, the highest versions of all shards add up to the events."""
+    partition = _partition()
+    latest: dict[tuple[int, str], dict[str, Any]] = {}
+    for offset, (at_ms, evict) in enumerate(drawn):
+        _apply(partition, group(offset, at_ms, 1.0))
+        if evict:
+            latest |= {(row["window_start"], row["shard"]): row for row in _rows(partition, Granularity.DAY)}
+            _publish(partition)
+            partition.evict(committed=offset + 1, idle_since=LATER, excess=10_000)
+            list(partition.changes())
+    latest |= {(row["window_start"], row["shard"]): row for row in _rows(partition, Granularity.DAY)}
+    assert sum(row["count"] for row in latest.values()) == len(drawn)
+
+
+def test_the_changelog_brings_a_partition_back() -> None:
+    """A partition loaded from its changelog has the same state, and publishes every window again."""
+    partition, successor = _partition(), _partition()
+    _apply(partition, group(1, NOW_MS, 1.0), group(2, NOW_MS, 2.0, service="other"))
+    for key, value in partition.changes():
+        assert value is not None
+        successor.load(key, value, touched=0.0)
+    assert successor.state.replayed_to == 2
+    assert _sorted(_rows(successor, Granularity.MONTH)) == _sorted(_rows(partition, Granularity.MONTH))
+
+
+def _sorted(rows: list[dict[str, Any]]) -> list[bytes]:
+    return sorted(orjson.dumps(row, default=str) for row in rows)
+
+
+def test_half_a_schema_is_not_read_as_a_whole() -> None:
+    """The split of the Rollup schema follows its fields: the head alone is no Rollup."""
+    partition = _partition()
+    _apply(partition, group(1, NOW_MS, 1.0))
+    _rows(partition, Granularity.MINUTE)
+    (series,) = partition.state.series.values()
+    assert series.rollup_head is not None
+    with pytest.raises((EOFError, IndexError)):
+        fastavro.schemaless_reader(io.BytesIO(series.rollup_head), codec.schema("Rollup"), None)
+
+
+def test_a_clock_ahead_of_arrival_makes_nobody_late() -> None:
+    """An event that claims to be from the future moves the watermark no further than its arrival."""
+    partition = _partition()
+    _apply(partition, group(1, NOW_MS + 500_000, 1.0))
+    assert partition.clock.seen_ms == NOW_MS
+    assert partition.watermark(NOW_MS, SETTINGS) == NOW_MS - 5_000
