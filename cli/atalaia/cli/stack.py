@@ -98,7 +98,8 @@ def logs(
 ) -> None:
     """Print the components' logs.
 
-    Without a component all of them, each line with its component's name.
+    Without a component all of them, each line with its component's name. On a terminal JSON lines are shortened;
+    a pipe gets them whole.
     """
     folder = configuration.load().home / "logs"
     known = sorted(path.stem for path in folder.glob("*.log"))
@@ -108,16 +109,19 @@ def logs(
     names = known if component is None else [component]
     labels = {name: "" if component else f"{name:<{max(map(len, known))}} | " for name in names}
     followers = {name: logfiles.Follower(logfiles.path_of(folder, name)) for name in names if follow}
+    shown = view.log_line if sys.stdout.isatty() else str
     for name in names:
         for line in logfiles.tail(logfiles.path_of(folder, name), lines):
-            typer.echo(labels[name] + line)
-    while followers:
-        fresh = [labels[name] + line for name, follower in followers.items() for line in follower.poll()]
-        for line in fresh:
-            typer.echo(line)
-        sys.stdout.flush()
-        if not fresh:
-            time.sleep(_POLL_SECONDS)
+            typer.echo(labels[name] + shown(line))
+    try:
+        while followers:
+            fresh = [labels[name] + shown(line) for name, follower in followers.items() for line in follower.poll()]
+            for line in fresh:
+                typer.echo(line)
+            if not fresh:
+                time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        return
 
 
 @app.command()

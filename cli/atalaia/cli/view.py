@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from atalaia.infra.local.record import Phase, Record
 from atalaia.infra.settings import LOOPBACK
 
 _EVENTS_SHOWN = 5
+_PLACE = {"logger", "service", "module", "function", "line"}
 _COLOURS: dict[str, str] = {
     State.READY: "green",
     State.STARTING: "yellow",
@@ -149,7 +151,9 @@ class Watch:
         if record is None:
             return Text("")
         parts: list[RenderableType] = [table(record, now=now)]
-        parts += [Text.from_markup(f"{_MARKS[step.state]} {step.name} [dim]{escape(step.detail)}[/]") for step in record.steps]
+        parts += [
+            Text.from_markup(f"{_MARKS[step.state]} {step.name} [dim]{escape(step.detail)}[/]") for step in record.steps
+        ]
         parts += [Text(f"{clock(event.at)} {event.text}", style="dim") for event in record.events[-_EVENTS_SHOWN:]]
         if record.phase is Phase.READY:
             parts += [Text("\n".join(["", *endpoint_lines(record)])), Text("\nCtrl-C stops it.", style="bold")]
@@ -161,6 +165,9 @@ class Watch:
         for step in record.steps:
             if step.state != "waiting":
                 self._line(record.started, f"{step.name}: {step.detail or step.state}")
+        if record.phase is Phase.READY:
+            for line in endpoint_lines(record):
+                self._line(record.started, line.strip())
 
     def _line(self, at: float, text: str) -> None:
         if (at, text) not in self._said:
@@ -193,6 +200,24 @@ def _tenths(console: Console) -> jars.Advance:
             )
 
     return advance
+
+
+def log_line(line: str) -> str:
+    """A line of a log for people: a JSON record in short, anything else as it is.
+
+    >>> log_line('{"timestamp": "2026-01-02T03:04:05Z", "level": "info", "event": "batch_stored", "rows": 3}')
+    '2026-01-02T03:04:05Z info    batch_stored rows=3'
+    >>> log_line("Kafka Server started")
+    'Kafka Server started'
+    """
+    try:
+        record = json.loads(line)
+        said = f"{record.pop('timestamp')} {record.pop('level'):<7} {record.pop('event')}"
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return line
+    exception = record.pop("exception", None)
+    fields = [f"{name}={value}" for name, value in record.items() if name not in _PLACE]
+    return " ".join([said, *fields]) + (f"\n{exception}" if exception else "")
 
 
 def duration(seconds: float) -> str:
