@@ -192,7 +192,7 @@ def test_bad_settings_are_one_line_each(atalaia: Shell) -> None:
     [
         (("up", "--only", "kafak"), "no such component; there are"),
         (("logs", "kafka"), "nothing has run here yet"),
-        (("statu",), "Did you mean 'status'?"),
+        (("dwn",), "Did you mean 'down'?"),
         (("status", "-o", "xml"), "xml"),
     ],
 )

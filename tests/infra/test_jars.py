@@ -97,7 +97,7 @@ def test_remains_of_a_killed_download_are_swept(cache: Path) -> None:
 def test_a_jar_cut_short_is_fetched_again(cache: Path) -> None:
     """A jar of the wrong size is missing; one of the right size and wrong content is damaged."""
     jars.ensure(cache, ignored, LOCK)
-    (cache / "a-1.jar").write_bytes(b"firs")
+    (cache / "a-1.jar").write_bytes(b"fir")
     assert [jar.name for jar in jars.missing(cache, LOCK)] == ["a-1.jar"]
     jars.ensure(cache, ignored, LOCK)
     (cache / "a-1.jar").write_bytes(b"FIRST JAR")
