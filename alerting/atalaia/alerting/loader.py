@@ -1,0 +1,128 @@
+"""Rule files: every rule that can be judged, and everything that is wrong with the others, with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from atalaia.alerting.document import from_document
+from atalaia.alerting.rules import Fault, Rule, RuleError
+from atalaia.alerting.source import MAX_BYTES, Node, SourceError, read
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """Something wrong in a rule file. Lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a rule is written; `node` finds its fields."""
+
+    file: str
+    node: Node
+
+    def problem(self, path: tuple[str | int, ...], message: str, *, of_key: bool = False) -> Problem:
+        """A problem with what lies at `path` in the rule."""
+        line, column = self.node.place(path, of_key=of_key)
+        return Problem(self.file, line, column, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was read: one bad rule keeps no other from being here."""
+
+    rules: tuple[Rule, ...]
+    places: dict[str, Place]
+    problems: tuple[Problem, ...]
+
+
+def load_files(paths: Iterable[Path]) -> Loaded:
+    """The rules of several files. Ids must differ over all of them: of two, the first one stands."""
+    texts, problems = [], []
+    for path in paths:
+        try:
+            texts.append((str(path), _text(path)))
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+            problems.append(Problem(str(path), 1, 1, f"cannot be read: {reason}"))
+    loaded = load_texts(texts)
+    return Loaded(loaded.rules, loaded.places, tuple(sorted((*problems, *loaded.problems))))
+
+
+def load_texts(texts: Iterable[tuple[str, str]]) -> Loaded:
+    """The same for texts, each with the name to report it by.
+
+    >>> loaded = load_texts([("x.yaml", "rules: [{name: Slow, metric: api_response_time, condition: '> fast'}]")])
+    >>> print(loaded.problems[0])
+    x.yaml:1:58: condition is '> fast'; write one of >, <, >=, <=, ==, != in quotes, or with a number, as in '> 500'
+    """
+    rules: dict[str, Rule] = {}
+    places: dict[str, Place] = {}
+    problems: list[Problem] = []
+    for file, text in texts:
+        for place in _rules_of(file, text, problems):
+            try:
+                rule = from_document(place.node.plain())
+            except RuleError as exc:
+                problems.extend(_located(fault, place) for fault in exc.faults)
+                continue
+            if (first := places.get(rule.rule_id)) is not None:
+                where = f"{first.file}:{first.node.line}"
+                problems.append(place.problem((), f"rule {rule.rule_id!r} is already at {where}; give it another id"))
+            else:
+                rules[rule.rule_id], places[rule.rule_id] = rule, place
+    return Loaded(tuple(rules.values()), places, tuple(sorted(problems)))
+
+
+_SHAPE: Final = "write a list of rules under `rules:`, or a single rule"
+
+
+def _rules_of(file: str, text: str, problems: list[Problem]) -> Iterator[Place]:
+    """The nodes of a text that should be rules: under `rules`, in a list, or a document by itself."""
+    try:
+        documents = read(text)
+    except SourceError as exc:
+        problems.append(Problem(file, exc.line, exc.column, exc.message))
+        return
+    for document in documents:
+        listed: Node = document
+        if isinstance(document.value, dict) and "rules" in document.value:
+            listed = document.value["rules"]
+            problems.extend(
+                Problem(file, *(node.key or (node.line, node.column)), f"{name[:60]} is not understood beside rules")
+                for name, node in document.value.items()
+                if name != "rules"
+            )
+        elif isinstance(document.value, dict) and "groups" in document.value:
+            problems.append(Problem(file, document.line, document.column, f"groups are not understood yet; {_SHAPE}"))
+            continue
+        for node in listed.value if isinstance(listed.value, list) else [listed]:
+            if isinstance(node.value, dict):
+                yield Place(file, node)
+            elif node.value is not None:
+                problems.append(Problem(file, node.line, node.column, f"is not a rule; {_SHAPE}"))
+
+
+def _located(fault: Fault, place: Place) -> Problem:
+    unknown = len(fault.path) == 1 and ("not a field" in fault.message or "not understood" in fault.message)
+    return place.problem(fault.path, str(fault), of_key=unknown)
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"it has over {MAX_BYTES // 1024**2} MiB; split it")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ValueError(f"byte {exc.start} is not UTF-8") from exc

@@ -1,0 +1,268 @@
+"""Laws of the judge, over any events, rules and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import pairwise
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from atalaia.alerting import states
+from atalaia.alerting.buckets import MinuteStats, minutes_of
+from atalaia.alerting.evaluation import evaluate, prepare
+from atalaia.alerting.judge import Judge
+from atalaia.alerting.rules import Aggregate, Comparison, Rule
+from atalaia.alerting.transitions import Transition
+from atalaia.schemas.events import AlertStatus
+from atalaia.schemas.series import SeriesKey
+from atalaia.schemas.windows import MINUTE_MS
+
+START_MS = 1_700_000_040_000 // MINUTE_MS * MINUTE_MS
+SPAN_MS = 20 * MINUTE_MS
+KEY = b"series"
+SERIES = SeriesKey("default", "test_metric", "shop", None, None, "BRL", "real_time")
+
+# Eighths add up exactly in binary, so that a law can ask for equality.
+values = st.integers(-80, 400).map(lambda eighths: eighths / 8)
+instants = st.integers(START_MS, START_MS + SPAN_MS)
+events = st.lists(st.tuples(instants, values), max_size=25, unique_by=lambda event: event[0])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one judgement sees: events, in any order of time, and the stream's clock after them."""
+
+    at_ms: int
+    events: tuple[tuple[int, float], ...]
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[Batch]:
+    """Some judgements in the order of the clock, with events that may be early, late or far too late."""
+    clocks = sorted(draw(st.lists(instants, min_size=1, max_size=8, unique=True)))
+    return [Batch(at_ms, tuple(draw(events))) for at_ms in clocks]
+
+
+@st.composite
+def rules(draw: st.DrawFn, **fixed: object) -> Rule:
+    """Any rule with a window of a few minutes, or one that slides by five."""
+    drawn = {
+        "aggregate": draw(st.sampled_from(Aggregate)),
+        "comparison": draw(st.sampled_from(Comparison)),
+        "threshold": draw(values),
+        "window": timedelta(minutes=draw(st.sampled_from([1, 2, 3, 4, 5, 6, 180]))),
+        "hold": timedelta(seconds=draw(st.sampled_from([0, 0, 30, 60, 200]))),
+        "minimum_count": draw(st.sampled_from([0, 0, 2])),
+    }
+    return Rule(rule_id="r", name="R", metric_name="test_metric", **{**drawn, **fixed})  # type: ignore[arg-type] - drawn
+
+
+def bare(rule: Rule) -> Rule:
+    """The same rule on the latest value."""
+    return replace(rule, aggregate=Aggregate.LAST, window=None, minimum_count=0)
+
+
+any_rule = st.one_of(rules(), rules().map(bare))
+
+
+def run(judge: Judge, given_batches: Sequence[Batch]) -> list[Transition]:
+    """Every transition of some batches."""
+    transitions = []
+    for batch in given_batches:
+        for minute in minutes_of(batch.events):
+            judge.observe(KEY, SERIES, minute, batch.at_ms)
+        transitions += judge.tick(batch.at_ms)
+    return transitions
+
+
+def by_definition(rule: Rule, given_batches: Sequence[Batch]) -> list[tuple[AlertStatus, int]]:
+    """The transitions that follow from the definition: judge at every step's end and at every call."""
+    seen: list[MinuteStats] = []
+    state, clock, found = states.AT_REST, given_batches[0].at_ms, []
+    condition = prepare(rule)
+
+    def gone(minute: MinuteStats) -> bool:
+        start = minute.start_ms - minute.start_ms % condition.step_ms
+        return start + condition.step_ms + condition.window_ms <= clock
+
+    for batch in given_batches:
+        seen += [minute for minute in minutes_of(batch.events) if not gone(minute)]
+        ends = range(clock - clock % MINUTE_MS + MINUTE_MS - 1, batch.at_ms, MINUTE_MS) if seen else ()
+        since = min((minute.start_ms for minute in seen), default=0)
+        steps = [end for end in ends if (end + 1) % condition.step_ms == 0]
+        for at_ms in [*steps, batch.at_ms]:
+            holds = evaluate(rule, seen, at_ms=at_ms, watched_since_ms=since).holds if seen else None
+            state, entered = states.advance(
+                state, holds=holds, at_ms=at_ms, hold_ms=condition.hold_ms, episode=state.episode
+            )
+            found += [(entered, at_ms)] if entered else []
+        clock = batch.at_ms
+        if not state.open and all(gone(minute) for minute in seen):
+            seen.clear()  # idle: when the series comes back it is new
+    return found
+
+
+@given(rules(), batches())
+@settings(max_examples=300)
+def test_the_judge_agrees_with_the_definition(rule: Rule, given_batches: list[Batch]) -> None:
+    """Keeping windows up to date and skipping what cannot have changed gives what judging every step anew gives."""
+    found = [(transition.status, transition.at_ms) for transition in run(Judge([rule]), given_batches)]
+    assert found == by_definition(rule, given_batches)
+
+
+@given(any_rule, batches(), st.randoms(use_true_random=False))
+def test_order_within_a_judgement_changes_nothing(rule: Rule, given_batches: list[Batch], random: object) -> None:
+    """The same events in another order, and in other groups of calls, give the same transitions."""
+    judge, shuffled = Judge([rule]), Judge([rule])
+    for batch in given_batches:
+        for minute in minutes_of(batch.events):
+            judge.observe(KEY, SERIES, minute, batch.at_ms)
+        one_by_one = list(batch.events)
+        random.shuffle(one_by_one)  # type: ignore[attr-defined] - hypothesis gives a random.Random
+        for event in one_by_one:
+            shuffled.observe(KEY, SERIES, minutes_of([event])[0], batch.at_ms)
+        assert judge.tick(batch.at_ms) == shuffled.tick(batch.at_ms)
+
+
+# A series that was silent for longer than its windows is new when it comes back: a late judge sees no silence.
+@given(rules(window=timedelta(minutes=3)).filter(lambda rule: not prepare(rule).whole_steps), events)
+def test_a_late_batch_gives_what_punctual_ones_gave(rule: Rule, given_events: list[tuple[int, float]]) -> None:
+    """A worker that lags and sees minutes of events at once tells the same story, to the minute."""
+    punctual, late = Judge([rule]), Judge([rule])
+    first = START_MS - MINUTE_MS
+    assert punctual.tick(first) == late.tick(first) == []
+    ends = range(START_MS + MINUTE_MS - 1, START_MS + SPAN_MS + 2 * MINUTE_MS, MINUTE_MS)
+    minute_by_minute = [
+        Batch(end, tuple(event for event in given_events if end - MINUTE_MS < event[0] <= end)) for end in ends
+    ]
+    assert run(punctual, minute_by_minute) == run(late, [Batch(ends[-1], tuple(given_events))])
+
+
+@given(any_rule, batches(), st.integers(0, 8))
+def test_dump_and_load_change_nothing(rule: Rule, given_batches: list[Batch], cut: int) -> None:
+    """A judge that takes over from a snapshot goes on as the one that took it would have."""
+    first = Judge([rule])
+    run(first, given_batches[:cut])
+    second = Judge([rule])
+    if (state := first.dump(KEY)) is not None:
+        second.load(KEY, SERIES, orjson.loads(orjson.dumps(state)))
+    if cut:  # whatever there is to load, the worker knows how far the stream's clock had come
+        assert second.tick(given_batches[:cut][-1].at_ms) == []
+    assert run(first, given_batches[cut:]) == run(second, given_batches[cut:])
+
+
+@given(any_rule, batches())
+def test_clean_keys_have_unchanged_dumps(rule: Rule, given_batches: list[Batch]) -> None:
+    """Whoever writes the dumps of dirty keys has, after a crash, what the judge knew, as far as it still matters."""
+    judge, written = Judge([rule]), None
+    for batch in given_batches:
+        transitions = run(judge, [batch])
+        if KEY in judge.dirty():
+            written = judge.dump(KEY)
+        if transitions and written is not None:
+            last = transitions[-1].status
+            assert last not in (AlertStatus.PENDING, AlertStatus.FIRING) or written[4][0][1] == last
+
+
+@given(any_rule, batches())
+def test_it_never_fires_before_for(rule: Rule, given_batches: list[Batch]) -> None:
+    """Firing comes `for` after the condition first held, and never sooner."""
+    for transition in run(Judge([rule]), given_batches):
+        if transition.status is AlertStatus.FIRING:
+            assert transition.at_ms - transition.since_ms >= rule.hold // timedelta(milliseconds=1)
+
+
+@given(any_rule, batches())
+def test_a_life_has_its_order(rule: Rule, given_batches: list[Batch]) -> None:
+    """Resolved follows firing, inactive follows pending, and only a rule with `for` is ever pending."""
+    follows = {
+        AlertStatus.PENDING: {AlertStatus.FIRING, AlertStatus.INACTIVE},
+        AlertStatus.FIRING: {AlertStatus.RESOLVED},
+        AlertStatus.RESOLVED: {AlertStatus.PENDING if rule.hold else AlertStatus.FIRING},
+        AlertStatus.INACTIVE: {AlertStatus.PENDING},
+    }
+    transitions = run(Judge([rule]), given_batches)
+    for before, after in pairwise(transitions):
+        assert after.status in follows[before.status]
+        same_episode = after.status not in follows[AlertStatus.RESOLVED] or before.status is AlertStatus.PENDING
+        assert (before.episode_id == after.episode_id) == same_episode
+    assert not transitions or transitions[0].status in follows[AlertStatus.RESOLVED]
+
+
+@given(any_rule, batches())
+def test_every_transition_has_its_own_id(rule: Rule, given_batches: list[Batch]) -> None:
+    """Two transitions never share an id, and a replay gives each the id that it had."""
+    transitions = run(Judge([rule]), given_batches)
+    ids = [transition.alert_id for transition in transitions]
+    assert len(set(ids)) == len(ids)
+    assert ids == [transition.alert_id for transition in run(Judge([rule]), given_batches)]
+
+
+@given(
+    rules(comparison=Comparison.ABOVE, hold=timedelta(), minimum_count=0),
+    st.sampled_from([Aggregate.SUM, Aggregate.COUNT, Aggregate.RATE]),
+    st.lists(st.tuples(instants, values.map(abs)), min_size=1, unique_by=lambda event: event[0]),
+    st.lists(st.tuples(instants, values.map(abs)), min_size=1),
+)
+def test_no_event_undoes_a_sum_over_its_threshold(
+    rule: Rule, aggregate: Aggregate, before: list[tuple[int, float]], after: list[tuple[int, float]]
+) -> None:
+    """A sum, count or rate of amounts that is over its threshold stays there, whatever else arrives by then."""
+    judge = Judge([replace(rule, aggregate=aggregate)])
+    at_ms = START_MS + SPAN_MS
+    run(judge, [Batch(at_ms, tuple(before))])
+    assert not [t for t in run(judge, [Batch(at_ms, tuple(after))]) if t.status is AlertStatus.RESOLVED]
+
+
+@given(st.lists(st.tuples(instants, values), min_size=1, unique_by=lambda event: event[0]), st.integers(0, 30))
+def test_merging_does_not_depend_on_order(given_events: list[tuple[int, float]], cut: int) -> None:
+    """Buckets merge in any order, and in any grouping."""
+    parts = [MinuteStats(*_fields(minutes_of([event])[0], start_ms=0)) for event in given_events]
+    forwards, backwards = parts[0].copy(), parts[-1].copy()
+    for part in parts[1:]:
+        forwards.add(part)
+    for part in parts[-2::-1]:
+        backwards.add(part)
+    assert forwards == backwards
+    halves = [half for half in (parts[:cut], parts[cut:]) if half]
+    merged = [half[0].copy() for half in halves]
+    for total, half in zip(merged, halves, strict=True):
+        for part in half[1:]:
+            total.add(part)
+    assert forwards == (merged[0] if len(merged) == 1 else merged[1].add(merged[0]))
+
+
+def _fields(minute: MinuteStats, *, start_ms: int) -> tuple[object, ...]:
+    copied = minute.copy(start_ms=start_ms)
+    return tuple(getattr(copied, name) for name in MinuteStats.__slots__)
+
+
+@pytest.mark.parametrize("hold", [timedelta(), timedelta(minutes=1)])
+def test_rules_judge_apart(hold: timedelta) -> None:
+    """What one rule says of a series never depends on which others judge it."""
+    rule = Rule(
+        rule_id="r",
+        name="R",
+        metric_name="test_metric",
+        aggregate=Aggregate.SUM,
+        window=timedelta(minutes=3),
+        comparison=Comparison.ABOVE,
+        threshold=10,
+        hold=hold,
+    )
+    others = [
+        replace(rule, rule_id="a", window=timedelta(hours=6)),
+        replace(rule, rule_id="b", aggregate=Aggregate.P95),
+        bare(replace(rule, rule_id="c", comparison=Comparison.BELOW)),
+    ]
+    story = [
+        Batch(START_MS + n * 20_000, ((START_MS + n * 20_000 - 5, float(n % 7)),) if n < 15 else ()) for n in range(30)
+    ]
+    alone = run(Judge([rule]), story)
+    assert [t for t in run(Judge([*others, rule]), story) if t.rule.rule_id == "r"] == alone
+    assert AlertStatus.RESOLVED in {transition.status for transition in alone}
