@@ -19,6 +19,7 @@ from typer.main import get_group
 from atalaia.infra.errors import Failure
 
 STACK: Final = "The embedded stack"
+PIPELINE: Final = "The pipeline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ COMMANDS: Final = (
     Entry("logs", "stack", "Print the components' logs.", STACK),
     Entry("doctor", "stack", "Look for what would keep the stack from running, with the remedy.", STACK),
     Entry("reset", "stack", "Destroy the stack's state: topics, tables, schemas, logs.", STACK),
+    Entry("tail", "tail", "Show records as they lie in Kafka, decoded.", PIPELINE),
+    Entry("lag", "lag", "Show how far the workers are behind, and when they will have caught up.", PIPELINE),
+    Entry("dlq", "dlq", "Dead letters: count, look at, send again.", PIPELINE, group=True),
+    Entry("schemas", "schemas", "Check, register and list the contracts.", PIPELINE, group=True),
+    Entry("worker", "worker", "Run one worker as this process, for containers.", PIPELINE, group=True),
 )
 """The whole command line; a new subcommand is one more line."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import subprocess
 import sys
@@ -39,11 +40,8 @@ Only = Annotated[
 
 
 def preparation(settings: Settings) -> list[Step]:
-    """What must exist before the workers start, in order. A new step is one more line."""
-    return [
-        Step("topics", lambda: f"{len(prepare.topics(settings))} created"),
-        Step("schemas", lambda: f"{len(prepare.schemas(settings))} registered"),
-    ]
+    """What must exist before the workers start, in order."""
+    return [Step(name, functools.partial(step, settings)) for name, step in prepare.STEPS.items()]
 
 
 @app.command()

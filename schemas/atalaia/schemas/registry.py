@@ -68,6 +68,18 @@ class Registry:
         """Registers every topic's schema; ids by subject."""
         return {topic.subject: self.register(topic) for topic in TOPICS}
 
+    def history(self, topic: Topic) -> list[tuple[int, str]]:
+        """Every version of the topic's schema that is registered, oldest first; none where there is no subject yet."""
+        try:
+            versions = self._client.get_versions(topic.subject)
+            return [(number, _text_of(self._client.get_version(topic.subject, number))) for number in sorted(versions)]
+        except SchemaRegistryError as exc:
+            if exc.http_status_code == NOT_FOUND_STATUS:
+                return []
+            raise self._error(exc, topic.subject) from exc
+        except Exception as exc:
+            raise self._away(exc) from exc
+
     def writer(self, schema_id: int) -> str:
         """The JSON text of the schema with this id; `SchemaMissing` where the registry has none."""
         known = self._writers.get(schema_id)
@@ -93,6 +105,10 @@ class Registry:
 
     def _away(self, exc: Exception) -> RegistryUnavailable:
         return RegistryUnavailable(f"registry at {self.url} does not answer ({exc}); is it up?")
+
+
+def _text_of(version: Any) -> str:
+    return str(version.schema.schema_str)
 
 
 def _avro(topic: Topic) -> Schema:
