@@ -101,13 +101,14 @@ class Timer(ContextDecorator):
         self._metric = metric
         self._per_second = per_second
         self._started: list[float] = []
+        self._now = perf_counter
 
     def __enter__(self) -> Self:
-        self._started.append(perf_counter())
+        self._started.append(self._now())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._metric.emit((perf_counter() - self._started.pop()) * self._per_second)
+        self._metric.emit((self._now() - self._started.pop()) * self._per_second)
 
     def __call__(self, function: _Function) -> _Function:
         """The same function, timed."""
