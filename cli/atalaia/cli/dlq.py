@@ -38,7 +38,7 @@ atalaia dlq show --offset 2:17                the one at partition 2, offset 17
 atalaia dlq replay --reason unknown_schema    send those again, once the cause is mended
 """
 
-app = typer.Typer(epilog=_EPILOG, no_args_is_help=True, help="Dead letters: what could not count, and why.")
+app = typer.Typer(epilog=_EPILOG, no_args_is_help=True, help="Dead letters: count, look at, send again.")
 
 _SAY_EVERY: Final = 1_000
 

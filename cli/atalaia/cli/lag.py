@@ -141,7 +141,7 @@ def lag(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking; Ctrl-C ends it.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show how far the stream workers and the sink are behind, per partition.
+    """Show how far the stream workers and the sink are behind.
 
     green: caught up, or will be within 5 s · yellow: catching up, or more comes than is read · red: does not move.
     """

@@ -44,10 +44,10 @@ COMMANDS: Final = (
     Entry("doctor", "stack", "Look for what would keep the stack from running, with the remedy.", STACK),
     Entry("reset", "stack", "Destroy the stack's state: topics, tables, schemas, logs.", STACK),
     Entry("tail", "tail", "Show records as they lie in Kafka, decoded.", PIPELINE),
-    Entry("lag", "lag", "Show how far the workers are behind, and when they will have caught up.", PIPELINE),
+    Entry("lag", "lag", "Show how far the stream workers and the sink are behind.", PIPELINE),
     Entry("dlq", "dlq", "Dead letters: count, look at, send again.", PIPELINE, group=True),
-    Entry("schemas", "schemas", "Check, register and list the contracts.", PIPELINE, group=True),
-    Entry("worker", "worker", "Run one worker as this process, for containers.", PIPELINE, group=True),
+    Entry("schemas", "schemas", "The contracts: check, register, list.", PIPELINE, group=True),
+    Entry("worker", "worker", "Run one worker as this process: stream or sink.", PIPELINE, group=True),
 )
 """The whole command line; a new subcommand is one more line."""
 

@@ -35,7 +35,7 @@ atalaia schemas register                    create topics, schemas and tables
 atalaia schemas list                        what is registered, and where it lies
 """
 
-app = typer.Typer(epilog=_EPILOG, no_args_is_help=True, help="The contracts: topics, Avro schemas, tables.")
+app = typer.Typer(epilog=_EPILOG, no_args_is_help=True, help="The contracts: check, register, list.")
 
 LEVEL: Final = Level.BACKWARD_TRANSITIVE
 """What our subjects promise: the newest reader reads everything ever written."""
