@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
@@ -35,7 +36,7 @@ def require(settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS
 
 
 def create_topics(settings: KafkaSettings, topics: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Creates the topics (name to configuration) that don't exist yet; the names of those it made.
+    """Creates the topics (name to configuration) that don't exist yet; the names of those it made, ready for use.
 
     Existing topics are left as they are. Every topic gets `settings.partitions`, so that stages line up.
     """
@@ -59,7 +60,24 @@ def create_topics(settings: KafkaSettings, topics: Mapping[str, Mapping[str, str
                 raise KafkaUnavailable(f"topic {name}: {exc.args[0].str()}") from exc
         else:
             made.append(name)
+    _await_leaders(client, made)
     return made
+
+
+def _await_leaders(client: AdminClient, topics: list[str]) -> None:
+    """Creating a topic returns before its partitions have leaders; a client that is quicker is told there is none."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    waiting = set(topics)
+    while waiting:
+        known = client.list_topics(timeout=TIMEOUT_SECONDS).topics
+        waiting = {name for name in waiting if not _has_leaders(known.get(name))}
+        if waiting and time.monotonic() > deadline:
+            raise KafkaUnavailable(f"topics without leaders after {TIMEOUT_SECONDS:g} s: {', '.join(sorted(waiting))}")
+        time.sleep(0.02 if waiting else 0)
+
+
+def _has_leaders(topic: Any) -> bool:
+    return topic is not None and bool(topic.partitions) and all(p.leader >= 0 for p in topic.partitions.values())
 
 
 def partitions_of(settings: KafkaSettings, topics: Iterable[str]) -> list[TopicPartition]:
