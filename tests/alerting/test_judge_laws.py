@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
+from random import Random
+from typing import Any
 
 import orjson
 import pytest
@@ -49,9 +51,9 @@ def batches(draw: st.DrawFn) -> list[Batch]:
 
 
 @st.composite
-def rules(draw: st.DrawFn, **fixed: object) -> Rule:
+def rules(draw: st.DrawFn, /, **fixed: Any) -> Rule:
     """Any rule with a window of a few minutes, or one that slides by five."""
-    drawn = {
+    drawn: dict[str, Any] = {
         "aggregate": draw(st.sampled_from(Aggregate)),
         "comparison": draw(st.sampled_from(Comparison)),
         "threshold": draw(values),
@@ -59,7 +61,7 @@ def rules(draw: st.DrawFn, **fixed: object) -> Rule:
         "hold": timedelta(seconds=draw(st.sampled_from([0, 0, 30, 60, 200]))),
         "minimum_count": draw(st.sampled_from([0, 0, 2])),
     }
-    return Rule(rule_id="r", name="R", metric_name="test_metric", **{**drawn, **fixed})  # type: ignore[arg-type] - drawn
+    return Rule(rule_id="r", name="R", metric_name="test_metric", **(drawn | fixed))
 
 
 def bare(rule: Rule) -> Rule:
@@ -92,9 +94,9 @@ def by_definition(rule: Rule, given_batches: Sequence[Batch]) -> list[tuple[Aler
 
     for batch in given_batches:
         seen += [minute for minute in minutes_of(batch.events) if not gone(minute)]
-        ends = range(clock - clock % MINUTE_MS + MINUTE_MS - 1, batch.at_ms, MINUTE_MS) if seen else ()
-        since = min((minute.start_ms for minute in seen), default=0)
-        steps = [end for end in ends if (end + 1) % condition.step_ms == 0]
+        since = min((minute.start_ms for minute in seen), default=batch.at_ms)
+        ends = range(clock - clock % MINUTE_MS + MINUTE_MS - 1, batch.at_ms, MINUTE_MS)
+        steps = [end for end in ends if end > since and (end + 1) % condition.step_ms == 0]
         for at_ms in [*steps, batch.at_ms]:
             holds = evaluate(rule, seen, at_ms=at_ms, watched_since_ms=since).holds if seen else None
             state, entered = states.advance(
@@ -116,14 +118,14 @@ def test_the_judge_agrees_with_the_definition(rule: Rule, given_batches: list[Ba
 
 
 @given(any_rule, batches(), st.randoms(use_true_random=False))
-def test_order_within_a_judgement_changes_nothing(rule: Rule, given_batches: list[Batch], random: object) -> None:
+def test_order_within_a_judgement_changes_nothing(rule: Rule, given_batches: list[Batch], random: Random) -> None:
     """The same events in another order, and in other groups of calls, give the same transitions."""
     judge, shuffled = Judge([rule]), Judge([rule])
     for batch in given_batches:
         for minute in minutes_of(batch.events):
             judge.observe(KEY, SERIES, minute, batch.at_ms)
         one_by_one = list(batch.events)
-        random.shuffle(one_by_one)  # type: ignore[attr-defined] - hypothesis gives a random.Random
+        random.shuffle(one_by_one)
         for event in one_by_one:
             shuffled.observe(KEY, SERIES, minutes_of([event])[0], batch.at_ms)
         assert judge.tick(batch.at_ms) == shuffled.tick(batch.at_ms)
@@ -222,7 +224,7 @@ def test_no_event_undoes_a_sum_over_its_threshold(
 @given(st.lists(st.tuples(instants, values), min_size=1, unique_by=lambda event: event[0]), st.integers(0, 30))
 def test_merging_does_not_depend_on_order(given_events: list[tuple[int, float]], cut: int) -> None:
     """Buckets merge in any order, and in any grouping."""
-    parts = [MinuteStats(*_fields(minutes_of([event])[0], start_ms=0)) for event in given_events]
+    parts = [minutes_of([event])[0].copy(start_ms=0) for event in given_events]
     forwards, backwards = parts[0].copy(), parts[-1].copy()
     for part in parts[1:]:
         forwards.add(part)
@@ -235,11 +237,6 @@ def test_merging_does_not_depend_on_order(given_events: list[tuple[int, float]],
         for part in half[1:]:
             total.add(part)
     assert forwards == (merged[0] if len(merged) == 1 else merged[1].add(merged[0]))
-
-
-def _fields(minute: MinuteStats, *, start_ms: int) -> tuple[object, ...]:
-    copied = minute.copy(start_ms=start_ms)
-    return tuple(getattr(copied, name) for name in MinuteStats.__slots__)
 
 
 @pytest.mark.parametrize("hold", [timedelta(), timedelta(minutes=1)])

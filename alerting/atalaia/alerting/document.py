@@ -144,7 +144,7 @@ def identifier(name: str) -> str:
     """The id of a rule that has only a name.
 
     >>> identifier("High commissions"), identifier("Comissão alta!"), identifier("🔥")
-    ('high-commissions', 'comissao-alta', 'rule-a0e9f4b2')
+    ('high-commissions', 'comissao-alta', 'rule-90a7d26b')
     """
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = "-".join(re.findall(r"[a-z0-9]+", plain))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from atalaia.alerting import snapshots
-from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.buckets import NEVER, MinuteStats
 from atalaia.alerting.evaluation import Condition, prepare
 from atalaia.alerting.rules import Rule
 from atalaia.alerting.tracker import Track, Tracker
@@ -51,10 +51,6 @@ class Judge:
         """Whether any rule in force judges this metric: if not, `observe` need not be called."""
         return metric_name in self._by_metric
 
-    def watches(self, metric_name: str) -> bool:
-        """Whether any rule is about this metric: `observe` ignores all others."""
-        return metric_name in self._by_metric
-
     def observe(self, key: bytes, series: SeriesKey, minute: MinuteStats, at_ms: int) -> None:
         """Adds events of one series and minute. What no rule's window reaches is ignored: a backfill never pages.
 
@@ -72,6 +68,7 @@ class Judge:
                 return
             tracker = Tracker(series, at_ms=clock)
             tracker.select(selecting)
+            tracker.due_ms = NEVER  # nothing is due before its first event
         if tracker.observe(minute, after_ms=clock):
             self._trackers[key] = self._touched[key] = tracker
 

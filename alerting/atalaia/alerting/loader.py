@@ -65,7 +65,7 @@ def load_texts(texts: Iterable[tuple[str, str]]) -> Loaded:
 
     >>> loaded = load_texts([("x.yaml", "rules: [{name: Slow, metric: api_response_time, condition: '> fast'}]")])
     >>> print(loaded.problems[0])
-    x.yaml:1:58: condition is '> fast'; write one of >, <, >=, <=, ==, != in quotes, or with a number, as in '> 500'
+    x.yaml:1:60: condition is '> fast'; write one of >, <, >=, <=, ==, != in quotes, or with a number, as in '> 500'
     """
     rules: dict[str, Rule] = {}
     places: dict[str, Place] = {}

@@ -186,7 +186,7 @@ def number_text(value: float) -> str:
     >>> number_text(500.0), number_text(0.1 + 0.2), number_text(2500315.63)
     ('500', '0.3', '2500315.63')
     """
-    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.10g}"  # noqa: PLR2004 - a double's exact integers
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.10g}"  # noqa: PLR2004 - a double's exact integers
 
 
 def unit_text(unit: str) -> str:

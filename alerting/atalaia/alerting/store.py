@@ -1,0 +1,159 @@
+"""The rules in force: those that come installed, those in files, and those on the rules topic, by id."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from time import monotonic
+from typing import Final, Self
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+
+from atalaia.alerting.builtin import builtin_rules
+from atalaia.alerting.document import from_document
+from atalaia.alerting.loader import load_files
+from atalaia.alerting.rules import Rule
+from atalaia.infra import kafka
+from atalaia.infra.settings import Settings
+from atalaia.schemas import codec
+from atalaia.schemas.registry import Registry, RegistryUnavailable
+from atalaia.schemas.topics import ALERT_RULES
+
+log = structlog.get_logger(__name__)
+
+OPENING: Final = timedelta(seconds=30)
+"""The topic is compacted: a few thousand records at most, read in well under a second."""
+_BATCH: Final = 1_000
+_WAIT_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A rule as the topic has it, and who put it there when."""
+
+    rule: Rule
+    updated_at_ms: int
+    updated_by: str
+
+
+class RuleStore:
+    """The rules in force. Constructing one reads the whole topic, so that `rules` never lacks one.
+
+    A rule on the topic wins over one in a file, and that over an installed one, with the same id. What cannot be read
+    is logged and left out: the earlier version of that rule stays, and no other rule is held up. `poll` may run in
+    another thread than `rules`; two `poll`s may not run at once.
+    """
+
+    def __init__(self, settings: Settings, *, timeout: timedelta = OPENING) -> None:
+        self._registry = Registry(settings.registry.url)
+        self._standing = {rule.rule_id: rule for rule in (*builtin_rules(), *_from_files(settings))}
+        self._stored: dict[str, Stored] = {}
+        self._waiting: deque[Message] = deque()
+        self._rules = tuple(self._standing.values())
+        partitions = kafka.partitions_of(settings.kafka, [ALERT_RULES.name])
+        if not partitions:
+            raise kafka.KafkaUnavailable(f"there is no topic {ALERT_RULES.name}; run `atalaia schemas register`")
+        ends = kafka.end_offsets(settings.kafka, partitions)
+        self._consumer: Consumer = kafka.reader(settings.kafka, "atalaia-rules")
+        self._consumer.assign([TopicPartition(tp.topic, tp.partition, OFFSET_BEGINNING) for tp in partitions])
+        self._read_to({partition: end for (_, partition), (first, end) in ends.items() if end > first}, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules in force, inactive ones included; the same object as long as nothing changes."""
+        return self._rules
+
+    def stored(self) -> dict[str, Stored]:
+        """What the topic says, by rule id."""
+        return dict(self._stored)
+
+    def poll(self) -> bool:
+        """Takes in what is new on the topic, without waiting; whether the rules are others now.
+
+        While the registry does not answer, new rules wait; the next call goes on.
+        """
+        while messages := self._consumer.consume(_BATCH, timeout=0):
+            self._waiting.extend(messages)
+        try:
+            self._take_in()
+        except RegistryUnavailable as exc:
+            log.warning("rules_wait_for_registry", error=str(exc))
+        return self._adopt()
+
+    def close(self) -> None:
+        """Lets go of Kafka and the registry."""
+        self._consumer.close()
+        self._registry.close()
+
+    def _read_to(self, ends: dict[int, int], timeout: timedelta) -> None:
+        deadline = monotonic() + timeout.total_seconds()
+        while ends:
+            for message in self._consumer.consume(_BATCH, timeout=_WAIT_SECONDS):
+                self._waiting.append(message)
+            # The end may be past the last record: compaction and transactions leave holes.
+            for position in self._consumer.position([TopicPartition(ALERT_RULES.name, number) for number in ends]):
+                if position.offset >= ends[position.partition]:
+                    del ends[position.partition]
+            if monotonic() > deadline:
+                raise kafka.KafkaUnavailable(f"{ALERT_RULES.name} could not be read within {timeout}; is Kafka well?")
+        self._take_in()
+        self._adopt()
+
+    def _take_in(self) -> None:
+        while self._waiting:
+            message = self._waiting[0]
+            if message.error() is None:
+                self._apply(message)
+            else:
+                log.warning("rules_topic_error", error=message.error().str())
+            self._waiting.popleft()
+
+    def _apply(self, message: Message) -> None:
+        rule_id = (message.key() or b"").decode("utf-8", "replace")
+        value = message.value()
+        if value is None:
+            self._stored.pop(rule_id, None)
+            return
+        try:
+            self._stored[rule_id] = self._decoded(value, rule_id)
+        except RegistryUnavailable:
+            raise
+        except Exception as exc:  # noqa: BLE001 - the dead-letter guard: no rule may keep the others from being judged
+            log.warning("rule_refused", rule_id=rule_id, offset=message.offset(), error=f"{type(exc).__name__}: {exc}")
+
+    def _decoded(self, value: bytes, rule_id: str) -> Stored:
+        schema_id = codec.schema_id_of(value)
+        if schema_id is None:
+            raise ValueError("no Confluent frame; publish rules with `atalaia rules apply`")
+        writer = self._registry.parsed_writer(schema_id)
+        record = codec.decode_as(writer, "AlertRule", value[codec.HEADER_BYTES :])
+        rule = from_document(json.loads(record["definition"]))
+        if rule.rule_id != rule_id or record["rule_id"] != rule_id:
+            raise ValueError(f"its key is {rule_id!r}, but it says that it is {rule.rule_id!r}")
+        updated_at_ms = round(record["updated_at"].timestamp() * 1000)
+        return Stored(replace(rule, version=record["version"]), updated_at_ms, record["updated_by"])
+
+    def _adopt(self) -> bool:
+        merged = self._standing | {rule_id: stored.rule for rule_id, stored in self._stored.items()}
+        rules = tuple(merged.values())
+        if rules == self._rules:
+            return False
+        self._rules = rules
+        return True
+
+
+def _from_files(settings: Settings) -> Iterable[Rule]:
+    """The good rules of the configured files; what is wrong with the others is logged, with its place."""
+    loaded = load_files(settings.streams.rule_files)
+    for problem in loaded.problems:
+        log.warning("rule_refused", file=problem.file, line=problem.line, column=problem.column, error=problem.message)
+    return loaded.rules
