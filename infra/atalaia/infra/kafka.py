@@ -104,8 +104,9 @@ def committed_offsets(
 ) -> dict[tuple[str, int], int | None]:
     """The next offset a consumer group would read of each partition; None where it has committed nothing."""
     request = ConsumerGroupTopicPartitions(group, list(partitions))
-    answer = admin(settings).list_consumer_group_offsets([request], request_timeout=TIMEOUT_SECONDS)
-    found = answer[group].result().topic_partitions
+    client = admin(settings)  # has to live until the answer is there: nobody else would ever set the future
+    answer = client.list_consumer_group_offsets([request], request_timeout=TIMEOUT_SECONDS)
+    found = answer[group].result(TIMEOUT_SECONDS).topic_partitions
     return {(tp.topic, tp.partition): (tp.offset if tp.offset >= 0 else None) for tp in found}
 
 
