@@ -126,15 +126,17 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment over file over defaults; the file is `ATALAIA_CONFIG` or ./atalaia.toml."""
+        del dotenv_settings, file_secret_settings
         path = Path(os.environ.get(f"{PREFIX}CONFIG", "atalaia.toml"))
-        return (
-            sources["init_settings"],
-            sources["env_settings"],
-            TomlConfigSettingsSource(settings_cls, toml_file=path),
-        )
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
 
 
 def load(**overrides: Any) -> Settings:

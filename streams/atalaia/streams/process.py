@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import threading
 import time
@@ -33,6 +34,8 @@ def run(settings: Settings) -> int:
     Raises KafkaUnavailable, RegistryUnavailable or SchemaMissing where it cannot start.
     """
     logs.configure(settings, service="streams")
+    # Faust names the loggers of its own classes after the module that subclasses them.
+    logging.getLogger("atalaia.streams.transport").setLevel(logging.WARNING)
     gc.set_threshold(*GC_THRESHOLDS)
     kafka.require(settings.kafka)
     worker = StreamWorker(settings)
