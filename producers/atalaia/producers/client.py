@@ -39,7 +39,7 @@ class Producer(Emitter):
     `config` takes librdkafka's own keys. `registry` may be whatever knows the schema ids, instead of a URL.
     """
 
-    def __init__(  # noqa: PLR0913 - each is an independent choice, made once, by keyword
+    def __init__(
         self,
         bootstrap: str | None = None,
         *,
