@@ -103,6 +103,22 @@ _STREAMS: Final[dict[str, Callable[[], Any]]] = {
 }
 
 
+class Chain:
+    """One codec behind the other."""
+
+    def __init__(self, first: Codec, second: Codec) -> None:
+        self._first = first
+        self._second = second
+
+    def write(self, data: bytes) -> bytes:
+        """Through both."""
+        return self._second.write(self._first.write(data))
+
+    def finish(self) -> bytes:
+        """What is left in both."""
+        return self._second.write(self._first.finish()) + self._second.finish()
+
+
 def chosen(accept_encoding: str) -> str:
     """The content coding for a client that accepts these; empty for none.
 

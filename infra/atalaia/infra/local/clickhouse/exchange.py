@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from atalaia.infra.local.clickhouse import external, formats, results
+from atalaia.infra.local.clickhouse.blocks import BlockDecompressor
 from atalaia.infra.local.clickhouse.body import Body, Receive
-from atalaia.infra.local.clickhouse.compression import decompressor
+from atalaia.infra.local.clickhouse.compression import Chain, decompressor
 from atalaia.infra.local.clickhouse.engine import Outcome
 from atalaia.infra.local.clickhouse.errors import ClickHouseError
 from atalaia.infra.local.clickhouse.external import ExternalTable
@@ -93,7 +94,8 @@ class Exchange:
 
 async def exchange(service: Service, asked: Asked, receive: Receive, reply: Reply) -> Task:
     """Answer one request when its turn comes; raises as `Exchange.answer`, and for what cannot be read."""
-    body = Body(receive, decompressor(asked.content_encoding))
+    codec = decompressor(asked.content_encoding)
+    body = Body(receive, Chain(codec, BlockDecompressor()) if asked.native_body else codec)
     async with service.desk.place(asked.query_id):
         what = await _read(service, asked, body)
         _refuse_writes(what)
@@ -128,7 +130,7 @@ async def _all(body: Body, before: bytes) -> bytes:
 
 def _split(sql: bytes) -> Statement:
     statement = split(sql)
-    if isinstance(statement, Command) and not statement.verb and not sql.strip():
+    if isinstance(statement, Command) and not statement.verb and not sql.strip(b" \t\r\n;"):
         raise ClickHouseError(
             SYNTAX_ERROR, "SYNTAX_ERROR", "Syntax error: failed at position 1 (end of query): Empty query"
         )

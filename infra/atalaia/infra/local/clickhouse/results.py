@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from atalaia.infra.local.clickhouse import formats, reply
+from atalaia.infra.local.clickhouse.blocks import BlockCompressor
 from atalaia.infra.local.clickhouse.body import Disconnected, Receive
-from atalaia.infra.local.clickhouse.compression import LEAST_BYTES, Codec, Plain, chosen, compressor
+from atalaia.infra.local.clickhouse.compression import LEAST_BYTES, Chain, Codec, Plain, chosen, compressor
 from atalaia.infra.local.clickhouse.engine import Outcome
 from atalaia.infra.local.clickhouse.errors import ClickHouseError
 from atalaia.infra.local.clickhouse.pipe import ResultPipe
@@ -133,7 +134,8 @@ def _encoding(service: Service, task: Task, size: int) -> tuple[Codec, dict[str,
     coding = _coding(task.asked, size)
     if coding:
         headers |= {"Content-Encoding": coding, "Vary": "Accept-Encoding"}
-    return compressor(coding), headers
+    codec = compressor(coding)
+    return Chain(BlockCompressor(), codec) if task.asked.native_result else codec, headers
 
 
 def _coding(asked: Asked, size: int) -> str:
