@@ -18,6 +18,8 @@ from atalaia.infra.settings import Settings, librdkafka
 
 RESTORE_DEADLINE: Final = timedelta(minutes=5)
 _BATCH: Final = 10_000
+_WAIT_SECONDS: Final = 0.05
+"""`consume` waits this long for a batch to fill, though nothing more may come."""
 
 CHANGELOG_CONFIG: Final = {
     "cleanup.policy": "compact",
@@ -84,7 +86,7 @@ def restore(
         while position < high:
             if time.monotonic() > deadline:
                 raise RestoreFailed(f"{topic}-{partition}: read to {position} of {high} in {RESTORE_DEADLINE}")
-            for message in consumer.consume(_BATCH, timeout=1.0):
+            for message in consumer.consume(_BATCH, timeout=_WAIT_SECONDS):
                 if message.error() is not None:
                     raise RestoreFailed(f"{topic}-{partition}: {message.error()}")
                 _take(values, stamps, message.key() or b"", message.value(), applied)

@@ -22,6 +22,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import faust
+import mode
 import orjson
 import structlog
 from faust.types import TP
@@ -114,6 +115,8 @@ class StreamWorker:
             # Two batches wait while one is worked on; the rest waits in Kafka.
             stream_buffer_maxsize=2,
             stream_wait_empty=False,
+            # Faust would restart a crashed agent for ever; the process ends, and its supervisor sees it.
+            agent_supervisor=mode.CrashingSupervisor,
         )
         app.transport = BatchTransport(
             app.conf.broker_consumer,
@@ -129,9 +132,11 @@ class StreamWorker:
             async for event in stream.events():
                 await self.take(event.message)
 
-        @app.timer(BEAT.total_seconds(), name="beat")  # type: ignore[untyped-decorator]
-        async def beat() -> None:
-            await self.beat()
+        @app.task  # type: ignore[untyped-decorator]
+        async def beats() -> None:
+            while not app.should_stop:
+                await self.beat()
+                await app.sleep(BEAT.total_seconds())
 
         @app.on_before_shutdown.connect
         async def publish(*_: Any, **__: Any) -> None:
