@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -15,12 +15,8 @@ from atalaia.infra.local.supervisor import Step
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """Apache Kafka, the registry and ClickHouse's engine on free ports, with topics, schemas and tables."""
-    home: Path = tmp_path_factory.mktemp("stack")
     with LocalStack(
-        home,
-        steps=lambda settings: [
-            Step("topics", lambda: str(prepare.topics(settings))),
-            Step("schemas", lambda: str(prepare.schemas(settings))),
-        ],
+        tmp_path_factory.mktemp("stack"),
+        steps=lambda settings: [Step(name, partial(step, settings)) for name, step in prepare.STEPS.items()],
     ) as running:
         yield running
