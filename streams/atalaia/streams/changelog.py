@@ -15,6 +15,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from atalaia.infra.settings import Settings, librdkafka
+from atalaia.streams.publisher import LARGEST_RECORD_BYTES
 
 RESTORE_DEADLINE: Final = timedelta(minutes=5)
 _BATCH: Final = 10_000
@@ -27,6 +28,7 @@ CHANGELOG_CONFIG: Final = {
     "segment.bytes": str(64 * 1024 * 1024),
     "segment.ms": str(timedelta(minutes=10) // timedelta(milliseconds=1)),
     "min.cleanable.dirty.ratio": "0.2",
+    "max.message.bytes": str(LARGEST_RECORD_BYTES),
     # A worker that was taken for dead may write once more: `restore` needs both values to choose (see below).
     "min.compaction.lag.ms": str(timedelta(minutes=5) // timedelta(milliseconds=1)),
 }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from confluent_kafka import KafkaException, Producer
 
 from atalaia.infra.settings import KafkaSettings, librdkafka
 from atalaia.schemas.topics import PARTITIONER
+
+LARGEST_RECORD_BYTES: Final = 32 * 1024 * 1024
+"""A series' state is one record: a backfill opens some 130 bytes a window, and 18 months of one series a megabyte."""
 
 
 class Undelivered(Exception):  # noqa: N818 - what happened to the records
@@ -30,6 +33,7 @@ class Publisher:
                     "compression.type": "lz4",
                     "linger.ms": 5,
                     "partitioner": PARTITIONER,
+                    "message.max.bytes": LARGEST_RECORD_BYTES,
                     "queue.buffering.max.messages": 1_000_000,
                     "queue.buffering.max.kbytes": 262_144,
                     "message.timeout.ms": 120_000,
