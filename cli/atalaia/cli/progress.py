@@ -40,3 +40,13 @@ def _tenths(console: Console, title: str, total: int) -> Reached:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     return reached
+
+
+@contextmanager
+def saying(console: Console) -> Iterator[Callable[[str], None]]:
+    """Shows the latest of many short messages: in one place on a terminal, a line whenever it changes elsewhere."""
+    if not console.is_terminal:
+        yield lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
+        return
+    with console.status("") as status:
+        yield status.update

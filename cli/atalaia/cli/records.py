@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
@@ -140,7 +140,7 @@ def read(
         consumer.close()
 
 
-def follow(settings: KafkaSettings, starts: list[Span]) -> Iterator[Record | None]:
+def follow(settings: KafkaSettings, starts: list[Span]) -> Generator[Record | None, None, None]:
     """Every record from each span's end on, as it comes, for ever; None whenever none came for a moment."""
     consumer = _consumer(settings, [TopicPartition(span.topic, span.partition, span.end) for span in starts])
     try:

@@ -64,7 +64,7 @@ atalaia tail rollups -f -o json       one JSON object a line, for programs
 
 
 @app.command(epilog=_EPILOG)
-def tail(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+def tail(  # noqa: PLR0917 - each is an option of the command line
     topic: Annotated[str, typer.Argument(help=f"{', '.join(SHORT_NAMES)}, or a topic's full name.")] = "metrics",
     metric: Annotated[str | None, typer.Option(help="Only records of this metric.")] = None,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="All that Kafka still has.")] = False,
