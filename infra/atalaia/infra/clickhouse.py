@@ -38,7 +38,8 @@ def connect(settings: ClickHouseSettings, *, database: str | None = None) -> Cli
 
     Made per thread: a client has no lock. Nothing is compressed on the way in: bodies are sent as they are.
     """
-    logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # it warns of what it raises
+    for noisy in ("clickhouse_connect", "urllib3.connectionpool"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)  # they warn of what they raise
     url = urlsplit(settings.url)
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise Failure(f"ATALAIA_CLICKHOUSE__URL={settings.url}: write it as http://host:8123 or https://host:8443")

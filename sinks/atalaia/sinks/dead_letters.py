@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import fastavro
@@ -53,7 +53,13 @@ def headers(message: Message, reason: Reason) -> list[tuple[str, bytes | None]]:
     return [*(message.headers() or []), *((PREFIX + name, str(value).encode()) for name, value in errors.items())]
 
 
-def row(message: Message) -> dict[str, Any]:
+def rows(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """The records of a batch as rows, each original once: who put it aside may have done so twice."""
+    found = {(row["topic"], row["partition"], row["offset"]): row for row in map(_row, messages)}
+    return list(found.values())
+
+
+def _row(message: Message) -> dict[str, Any]:
     """A record of a `.dlq` topic as a row. One without Kafka Connect's headers stands for itself."""
     given = dict(message.headers() or [])
     error = {

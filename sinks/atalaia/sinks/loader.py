@@ -151,7 +151,7 @@ class Loader:
         self._send(table.name, statements.insert(table, schema.text, ranges, comment=comment), body)
 
     def _store_dead_letters(self, messages: Collection[Message]) -> None:
-        rows = [dead_letters.row(message) for message in messages]
+        rows = dead_letters.rows(messages)
         sources: dict[str, set[int]] = {}
         for message in messages:
             sources.setdefault(message.topic(), set()).add(message.partition())

@@ -84,8 +84,13 @@ def ttls(retention: RetentionSettings) -> dict[str, str]:
 
 def by_tier(column: str, tiers: tuple[str, ...], retention: RetentionSettings) -> str:
     """An SQL expression: the days that a row is kept, by its tier; one of no known tier as the shortest-lived."""
-    days = (retention.real_time_days, retention.hourly_days, retention.daily_days, retention.monthly_days)
-    return f"transform({column}, {list(tiers)!r}, {list(days)!r}, {days[0]})"
+    days = tier_days(retention)
+    return f"transform({column}, {list(tiers)!r}, {days!r}, {days[0]})"
+
+
+def tier_days(retention: RetentionSettings) -> list[int]:
+    """The days that events of each frequency, and rollups of each granularity, are kept."""
+    return [retention.real_time_days, retention.hourly_days, retention.daily_days, retention.monthly_days]
 
 
 def variables() -> Mapping[str, str]:

@@ -38,6 +38,8 @@ STAGE: Final = "sinks"
 FIRST_WAIT_SECONDS: Final = 0.2
 LONGEST_WAIT_SECONDS: Final = 10.0
 """Between tries while something is away; doubled each time."""
+SLICE_SECONDS: Final = 0.5
+"""How long a request to stop may go unnoticed."""
 SAY_EVERY_SECONDS: Final = 30.0
 REPORT_EVERY_SECONDS: Final = 1.0
 
@@ -67,23 +69,25 @@ class Sink:
         self._stop = stop
         destinations = tables(settings.retention)
         self._group = Membership(settings, [*destinations, *(topic.name for topic in DEAD_LETTERS)])
-        self._loader = Loader(
-            settings.clickhouse, Registry(settings.registry.url), destinations, guard=self._group.confirm
-        )
+        self._registry = Registry(settings.registry.url)
+        self._loader = Loader(settings.clickhouse, self._registry, destinations, guard=self._group.confirm)
         self._queue = DeadLetterQueue(settings.kafka)
         self._after_insert = Failpoint("sink.after_insert")
         self._reported_at = 0.0
 
     def run(self) -> None:
-        """Stores batches until asked to stop, then leaves the group."""
+        """Stores batches until asked to stop."""
         try:
             while not self._stop.is_set():
                 self.step()
         except Stopped:
             log.info("stopped_while_waiting", waiting_for=self.waiting_for)
-        finally:
-            self._group.close()
-            self._loader.close()
+
+    def close(self) -> None:
+        """Leaves the group, so that others take over at once, and closes all connections."""
+        self._group.close()
+        self._loader.close()
+        self._registry.close()
 
     def step(self) -> None:
         """One batch, from poll to commit. Raises Stopped."""
@@ -160,13 +164,19 @@ class Sink:
             if time.monotonic() - said_at > SAY_EVERY_SECONDS:
                 said_at = time.monotonic()
                 log.warning("waiting", operation=operation, reason=self.waiting_for, records=len(batch))
+            self._idle(wait)
+            batch.drop(set(batch.next) - self._group.owned)
+            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+    def _idle(self, seconds: float) -> None:
+        """Waits as a member of the group. Raises Stopped when asked to stop meanwhile."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
             if self._stop.is_set():
                 raise Stopped
-            self._group.idle(wait)
-            batch.drop(set(batch.next) - self._group.owned)
+            self._group.idle(min(left, SLICE_SECONDS))
             self.stepped_at = time.monotonic()
             self._report()
-            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
 
     def _resume(self) -> None:
         self.waiting_for = None

@@ -50,7 +50,7 @@ def insert(table: Table, writer_schema: str, ranges: Sequence[Range], *, comment
 
 
 def insert_dead_letters(rows: Sequence[Mapping[str, Any]], *, comment: str) -> str:
-    """The same for dead letters: each original record once, however often and wherever it came."""
+    """The same for dead letters, which are told apart by where the original record was; `rows` has each once."""
     columns = {name: name for name in ("topic", "partition", "offset", "reason", "message", "key", "value", "headers")}
     stamp = {"timestamp": _ARRIVED_AT, "_partition": _PARTITION, "_offset": _OFFSET}
     offsets = [row["offset"] for row in rows]
@@ -59,8 +59,7 @@ def insert_dead_letters(rows: Sequence[Mapping[str, Any]], *, comment: str) -> s
         f"INSERT INTO dead_letters ({', '.join(columns | stamp)}) {_settings(comment)} "
         f"SELECT {', '.join((columns | stamp).values())} FROM input({_quoted(dead_letters.STRUCTURE)}) "
         "WHERE (topic, toUInt16(partition), toUInt64(offset)) NOT IN (SELECT topic, partition, offset "
-        f"FROM dead_letters WHERE topic IN ({topics}) AND offset BETWEEN {min(offsets)} AND {max(offsets)}) "
-        "LIMIT 1 BY topic, partition, offset FORMAT Avro"
+        f"FROM dead_letters WHERE topic IN ({topics}) AND offset BETWEEN {min(offsets)} AND {max(offsets)}) FORMAT Avro"
     )
 
 

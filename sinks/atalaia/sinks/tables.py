@@ -74,7 +74,7 @@ def tables(retention: RetentionSettings) -> dict[str, Table]:
     }
 
 
-def _table(  # noqa: PLR0913 - called only just above, with names
+def _table(
     name: str,
     record: str,
     expressions: Mapping[str, str],

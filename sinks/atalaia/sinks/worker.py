@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import closing
 from types import FrameType
 from typing import Final
 
@@ -39,14 +40,12 @@ def run(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    sink = Sink(settings, stop)
-    watch = Watch(sink)
-    server = health.serve(settings.sinks.metrics_port, watch.health, host=settings.metrics_host)
-    threading.Thread(target=watch.run, name="watchdog", daemon=True).start()
-    log.info("started", kafka=settings.kafka.bootstrap_servers, clickhouse=settings.clickhouse.url)
-    try:
+    with closing(Sink(settings, stop)) as sink:
+        watch = Watch(sink)
+        server = health.serve(settings.sinks.metrics_port, watch.health, host=settings.metrics_host)
+        threading.Thread(target=watch.run, name="watchdog", daemon=True).start()
+        log.info("started", kafka=settings.kafka.bootstrap_servers, clickhouse=settings.clickhouse.url)
         sink.run()
-    finally:
         server.shutdown()
     log.info("stopped")
     return 0
