@@ -35,6 +35,16 @@ class BatchConsumer(driver.Consumer):
         self._finished[tp] = next_offset
         return True
 
+    def highwater(self, tp: TP) -> int | None:  # type: ignore[override]  # Faust's own can be None too
+        """The partition's end as of the last fetch; None before the first, and where it has been taken away.
+
+        The consumer's own thread can lose the partition between a look at the assignment and this.
+        """
+        try:
+            return super().highwater(tp)
+        except AssertionError:  # aiokafka's way of saying "not assigned"
+            return None
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Fetched records: one message a partition of batched topics, one a record of others."""
         await asyncio.sleep(self._transport.linger_seconds)

@@ -14,8 +14,6 @@ that was committed.
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -27,29 +25,23 @@ import orjson
 import structlog
 from faust.types import TP
 
-from atalaia.alerting import events as alert_events
 from atalaia.alerting.judge import Judge
 from atalaia.alerting.store import RuleStore
 from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
 from atalaia.infra.settings import Settings
-from atalaia.schemas.codec import encode, frame_header
 from atalaia.schemas.events import Granularity
 from atalaia.schemas.registry import Registry, RegistryUnavailable
-from atalaia.schemas.topics import ALERTS, METRICS, ROLLUPS
-from atalaia.streams.changelog import changelog_topic, restore
+from atalaia.schemas.topics import METRICS
+from atalaia.streams.changelog import restore
 from atalaia.streams.columns import Columns, Engine, Record
-from atalaia.streams.dead_letters import dead_letter_headers
+from atalaia.streams.outputs import STAGE, YIELD_EVERY, Outputs
 from atalaia.streams.partition import Partition
-from atalaia.streams.publisher import Publisher
 from atalaia.streams.state import PartitionState
 from atalaia.streams.transport import BatchConsumer, BatchTransport
-from atalaia.streams.watermarks import completeness
 
-STAGE: Final = "streams"
 LINGER_SECONDS: Final = 0.02
 """Wait before each fetch: a query has a fixed cost of about 10 ms, so small batches would buy little latency dearly."""
-FLUSH_SECONDS: Final = 30.0
 BEAT: Final = timedelta(milliseconds=500)
 SWEEP_EVERY: Final = timedelta(seconds=5)
 CADENCE: Final = {
@@ -61,8 +53,6 @@ CADENCE: Final = {
 """How often rows that are out of date go out, when series are few."""
 PUBLISHING_SHARE: Final = 0.1
 """When series are many: publishing takes at most about this share of the time, so rows go out less often."""
-YIELD_EVERY: Final = 500
-"""Rows or series handled before other tasks of the event loop get their turn."""
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +66,7 @@ class StreamWorker:
         self._engine = Engine(self._registry)
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="columns")
         self._io_threads = ThreadPoolExecutor(2, thread_name_prefix="io")
-        self._publisher = Publisher(settings.kafka, f"{settings.streams.application}-{os.getpid()}")
+        self._outputs = Outputs(settings, self._registry)
         self._rules = RuleStore(settings)
         self._partitions: dict[int, Partition] = {}
         self._restoring = asyncio.Lock()
@@ -85,8 +75,6 @@ class StreamWorker:
         self._publishing_cost: dict[Granularity, float] = dict.fromkeys(Granularity, 0.0)
         self._swept_at = 0.0
         self._offsets: dict[int, tuple[int, int]] = {}
-        self._rollup_header = frame_header(self._registry.id_of(ROLLUPS))
-        self._alert_header = frame_header(self._registry.id_of(ALERTS))
         self.app = self._build_app()
 
     # ── wiring ────────────────────────────────────────────────────────────────────────────────────────────
@@ -166,7 +154,8 @@ class StreamWorker:
         columns = await self._aggregate(records, generation, each_event=replaying)
         if columns is None or generation != self.app.consumer_generation_id:
             return
-        partition.caught_up = last_offset + 1 >= (self._consumer.highwater(tp) or 0)
+        end = self._consumer.highwater(tp)
+        partition.caught_up = end is not None and last_offset + 1 >= end
         now_ms = _now_ms()
         partition.apply(
             columns,
@@ -175,7 +164,7 @@ class StreamWorker:
             now_ms=now_ms,
             touched=time.monotonic(),
         )
-        self._send_dead_letters(tp, batch, columns)
+        self._outputs.dead_letters(tp, batch, columns.rejected)
         self._send_alerts(partition, partition.judge_touched(now_ms), now_ms)
         self._consumer.finish(tp, generation=generation, next_offset=last_offset + 1)
         metrics.RECORDS_READ.labels(STAGE, METRICS.name).inc(len(records))
@@ -198,42 +187,8 @@ class StreamWorker:
                 pause = min(pause * 2, 5.0)
         return None
 
-    def _send_dead_letters(self, tp: TP, batch: list[Any], columns: Columns) -> None:
-        if not columns.rejected:
-            return
-        by_offset = {record.offset: record for record in batch}
-        for rejected in columns.rejected:
-            record = by_offset[rejected.offset]
-            headers = dead_letter_headers(
-                list(record.headers or ()),
-                topic=tp.topic,
-                partition=tp.partition,
-                offset=rejected.offset,
-                reason=rejected.reason,
-            )
-            self._publisher.send(METRICS.dead_letters, key=record.key, value=record.value, headers=headers)
-            metrics.DEAD_LETTERS.labels(STAGE, tp.topic, rejected.reason.value).inc()
-        log.warning("dead_letters", partition=tp.partition, records=len(columns.rejected))
-
     def _send_alerts(self, partition: Partition, transitions: list[Transition], now_ms: int) -> None:
-        watermark = partition.watermark(now_ms, self._settings.streams)
-        for transition in transitions:
-            parent = _traceparent()
-            record = alert_events.record(transition) | {
-                "watermark": max(watermark, 0),
-                "completeness": completeness(*transition.window, watermark) if transition.window else None,
-                "traceparent": parent,
-            }
-            self._publisher.send(
-                ALERTS.name,
-                key=transition.fingerprint.encode(),
-                value=self._alert_header + encode("AlertEvent", record),
-                headers=[("traceparent", parent.encode())],
-            )
-            metrics.TRANSITIONS.labels(transition.status.value).inc()
-            log.info("alert_transition", rule=transition.rule.name, status=transition.status.value)
-        if transitions:
-            self._publisher.poll()
+        self._outputs.alerts(transitions, watermark_ms=partition.watermark(now_ms, self._settings.streams))
 
     # ── partitions coming and going ───────────────────────────────────────────────────────────────────────
 
@@ -322,17 +277,10 @@ class StreamWorker:
 
     async def _publish(self, granularity: Granularity, now_ms: int) -> int:
         rows = 0
-        headers = [("traceparent", _traceparent().encode())]
         for partition in list(self._partitions.values()):
             watermark = partition.watermark(now_ms, self._settings.streams)
             metrics.WATERMARK_AGE.labels(str(partition.state.partition)).set((now_ms - watermark) / 1000)
-            for key, body in partition.rows(granularity, watermark):
-                self._publisher.send(ROLLUPS.name, key=key, value=self._rollup_header + body, headers=headers)
-                rows += 1
-                if rows % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
-        metrics.ROLLUPS.labels(granularity.value).inc(rows)
-        self._publisher.poll()
+            rows += await self._outputs.rollups(partition, granularity, watermark_ms=watermark)
         return rows
 
     def _sweep(self, assigned: set[TP], now_ms: int) -> None:
@@ -358,15 +306,9 @@ class StreamWorker:
         """Steps 2 and 3 of a checkpoint; raises Undelivered, and so ends the worker, where they can't be done."""
         async with self._checkpointing:
             with metrics.CHECKPOINT_SECONDS.time():
-                topic = changelog_topic(self._settings)
-                written = 0
-                for number, partition in list(self._partitions.items()):
-                    for key, value in partition.changes():
-                        self._publisher.send(topic, key=key, value=value, partition=number)
-                        written += 1
-                        if written % YIELD_EVERY == 0:
-                            await asyncio.sleep(0)
-                await asyncio.get_running_loop().run_in_executor(self._io_threads, self._publisher.flush, FLUSH_SECONDS)
+                for partition in list(self._partitions.values()):
+                    await self._outputs.state(partition)
+                await asyncio.get_running_loop().run_in_executor(self._io_threads, self._outputs.flush)
 
     def partition_offsets(self) -> dict[int, tuple[int, int]]:
         """Committed and end offset of each partition that this worker has; safe to call from any thread."""
@@ -390,8 +332,3 @@ def _last_applied(value: bytes) -> int:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _traceparent() -> str:
-    """A new W3C trace context: version, trace id, span id, sampled."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
