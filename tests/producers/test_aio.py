@@ -30,7 +30,7 @@ class Ids:
 @pytest.fixture
 def nowhere() -> Iterator[Producer]:
     """A producer without a broker, whose buffer is small."""
-    producer = Producer("127.0.0.1:1", service_name="shop", registry=Ids(), buffer_events=10)
+    producer = Producer("127.0.0.1:1", service_name="shop", registry=Ids(), buffer_events=10, block_timeout=0.1)
     yield producer
     producer.close(0)
 
@@ -60,7 +60,7 @@ async def test_a_lost_event_raises_where_it_is_awaited(nowhere: Producer) -> Non
 
 async def test_a_full_buffer_suspends_the_task_not_the_loop(nowhere: Producer) -> None:
     """Others run on meanwhile; then `BufferFull`, counted once however often room was looked for."""
-    metrics = AsyncProducer(nowhere, block_timeout=0.1)
+    metrics = AsyncProducer(nowhere)
     for value in range(10):
         await metrics.emit("order_value", value)
     turns = 0

@@ -23,6 +23,7 @@ from atalaia.producers import (
     Outcome,
     Producer,
     ProducerClosed,
+    RecordingProducer,
 )
 from atalaia.schemas.topics import METRICS, Topic
 
@@ -288,18 +289,58 @@ def test_a_client_beyond_repair_is_replaced(make: Callable[..., Producer], monke
     steps = itertools.chain([KafkaException(error)], itertools.repeat(None))
     step = courier._step
 
-    def stumble(client: Any) -> bool:
+    def stumble() -> bool:
         failure = next(steps)
         if failure is not None:
             raise failure
-        return step(client)
+        return step()
 
     monkeypatch.setattr(courier, "_step", stumble)
     metrics.emit("order_value", 1)
-    until(lambda: courier._client is not broken)
+    until(lambda: courier._client not in {None, broken})
     assert isinstance(metrics.deliver("order_value", 1).result(30), Delivery)
     stats = metrics.flush(30)
     assert stats.emitted == stats.acknowledged + stats.lost == 3
+
+
+def test_a_bug_in_the_background_is_told_and_events_wait(
+    make: Callable[..., Producer], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread goes on: nothing is lost without a word."""
+    metrics = make(config=MOCK_CLUSTER)
+    courier = metrics._courier
+    steps = itertools.chain([ZeroDivisionError("a bug")], itertools.repeat(None))
+    step = courier._step
+
+    def stumble() -> bool:
+        failure = next(steps)
+        if failure is not None:
+            raise failure
+        return step()
+
+    monkeypatch.setattr(courier, "_step", stumble)
+    assert isinstance(metrics.deliver("order_value", 1).result(30), Delivery)
+    assert "stumbled" in caplog.text
+    assert "a bug" in caplog.text
+
+
+def test_a_gateway_speaks_for_many_services(make: Callable[..., Producer]) -> None:
+    """One connection, one buffer, one account; each event has its own origin."""
+    metrics = make(config=MOCK_CLUSTER)
+    other = metrics.on_behalf_of("billing", tenant="acme")
+    other.emit("order_value", 1)
+    metrics.emit("order_value", 1)
+    assert other.flush(30).acknowledged == 2
+    assert other.stats == metrics.stats
+    with pytest.raises(MetricError, match="service_name"):
+        metrics.on_behalf_of("")
+    recording = RecordingProducer("gateway")
+    recording.on_behalf_of("billing", tenant="acme").emit("order_value", 1)
+    recording.on_behalf_of("shop").emit("order_value", 1)
+    assert [(event["service_name"], event["tenant"]) for event in recording.events] == [
+        ("billing", "acme"),
+        ("shop", "default"),
+    ]
 
 
 @pytest.mark.parametrize(

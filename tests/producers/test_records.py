@@ -59,7 +59,7 @@ def test_zigzag_is_avros_long(number: int) -> None:
     sequence=st.integers(0, 2**62),
     value=st.floats(allow_nan=False, allow_infinity=False),
 )
-def test_an_event_is_read_back_as_it_was_emitted(  # noqa: PLR0917 - hypothesis names each
+def test_an_event_is_read_back_as_it_was_emitted(
     service: str, name: str, fields: Fields, at_ms: int, sequence: int, value: float
 ) -> None:
     """Apache Avro's rules, by another implementation, give every field back."""

@@ -23,9 +23,8 @@ class AsyncProducer:
     `Metric.try_emit`, `stats` and `metric()`.
     """
 
-    def __init__(self, emitter: Emitter, *, block_timeout: float = 1.0) -> None:
+    def __init__(self, emitter: Emitter) -> None:
         self.emitter = emitter
-        self._block_timeout = block_timeout
 
     @property
     def stats(self) -> Stats:
@@ -41,7 +40,7 @@ class AsyncProducer:
         on_delivery: OnDelivery | None = None,
         **fields: Unpack[Fields],
     ) -> None:
-        """Emit one value; suspends only while the buffer is full, at most `block_timeout`, then raises `BufferFull`."""
+        """Emit one value; suspends only where the emitter itself would block, and at most as long."""
         await self._emit(self.emitter.metric(metric_name, **fields), value, timestamp, on_delivery)
 
     async def deliver(
@@ -75,7 +74,7 @@ class AsyncProducer:
     async def _emit(
         self, metric: Metric, value: Number, timestamp: datetime | None, on_delivery: OnDelivery | None
     ) -> None:
-        deadline = monotonic() + self._block_timeout
+        deadline = monotonic() + self.emitter.block_timeout
         while not metric.offer(value, timestamp=timestamp, on_delivery=on_delivery):
             if monotonic() >= deadline:
                 raise self.emitter.refuse()

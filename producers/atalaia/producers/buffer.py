@@ -51,6 +51,11 @@ class Bounds:
         if not 0 <= self.block_timeout_seconds < float("inf"):
             raise ConfigError(f"block_timeout={self.block_timeout_seconds}: must be finite seconds, 0 or more")
 
+    @property
+    def patience_seconds(self) -> float:
+        """How long a caller waits for room."""
+        return self.block_timeout_seconds if self.on_full is OnFull.BLOCK else 0.0
+
 
 Waiting: TypeAlias = tuple[bytes, bytes, bytes | None, OnDelivery | None]
 """Body, key, traceparent, whom to tell. A plain tuple, because one is made for every event."""
@@ -225,7 +230,7 @@ class Buffer:
 
     def _wait_for_room(self, wait_seconds: float | None) -> bool:
         if wait_seconds is None:
-            wait_seconds = self.bounds.block_timeout_seconds if self.bounds.on_full is OnFull.BLOCK else 0.0
+            wait_seconds = self.bounds.patience_seconds
         if threading.get_ident() == self.courier_thread:
             wait_seconds = 0.0  # a callback that emits would wait for itself
         deadline = monotonic() + wait_seconds

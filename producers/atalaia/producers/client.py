@@ -87,6 +87,11 @@ class Producer(Emitter):
         return BufferFull(f"{bounds.events} events or {bounds.bytes} bytes are not acknowledged yet{trouble}")
 
     @property
+    def block_timeout(self) -> float:
+        """How long `emit` waits for room, in seconds: 0 unless `on_full` is block."""
+        return self._courier.buffer.bounds.patience_seconds
+
+    @property
     def stats(self) -> Stats:
         """What became of all events of this process so far."""
         return self._courier.buffer.stats()

@@ -5,9 +5,11 @@ It alone touches librdkafka, so no caller ever waits for that, and a fork finds 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
@@ -49,7 +51,7 @@ _REMEDIES: Final = {
     "topic_authorization_failed": "the service's Kafka principal may not write to the topic",
     "all_brokers_down": "is Kafka up, and is the bootstrap address right?",
     "resolve": "check the bootstrap address",
-    CLOSED: "close() came first; give it more time, or flush() before",
+    CLOSED: "close() came first; what was in flight may be in the topic all the same",
 }
 
 
@@ -136,20 +138,25 @@ class Courier:
 
     def _run(self) -> None:
         self.buffer.courier_thread = threading.get_ident()
-        if self._client is None:
-            self._client = self._connect(self)
         while not self._stopping:
             try:
-                if not self._step(self._client) and self.buffer.closed and not self.buffer.stats().queued:
+                if not self._step() and self.buffer.closed and not self.buffer.stats().queued:
                     break
-            except KafkaException as exc:  # raised by librdkafka's own callbacks: the client is beyond repair
+            except KafkaException as exc:  # librdkafka's word that the client is beyond repair
                 self._replace_client(exc.args[0])
-        self._abandon(self._client, CLOSED)
+            except Exception as exc:  # the outermost loop: a courier that died would lose events without a word
+                log.exception("the producer's thread stumbled; events wait")
+                self._trouble(DeliveryError("bug", f"events wait in the buffer: {exc!r}"))
+                time.sleep(_IDLE_SECONDS)
+        self._give_up()
         self._client = None
         lifecycle.dismiss(self)
 
-    def _step(self, client: Any) -> bool:
+    def _step(self) -> bool:
         """Move what can be moved; False when there was nothing to do."""
+        if self._client is None:
+            self._client = self._connect(self)
+        client = self._client
         now = monotonic()
         for topic in TOPICS:
             if self._wants_frame(topic) and not self._frames.seconds_until_due(topic, now):
@@ -196,6 +203,8 @@ class Courier:
             except BufferError:
                 break
             except KafkaException as exc:
+                if exc.args[0].code() == KafkaError._FATAL:  # noqa: SLF001 - librdkafka's own name, which is public there
+                    raise
                 self._handing.popleft()
                 self._lose(exc.args[0], topic.name, body[EVENT_ID], on_delivery)
                 continue
@@ -264,25 +273,28 @@ class Courier:
 
     # ── the end, of the thread or of a client ─────────────────────────────────────────────────────────────
 
-    def _abandon(self, client: Any, reason: str) -> None:
-        """Give up what is in flight; each event is told that."""
-        self._purge_reason = reason
+    def _give_up(self) -> None:
+        """Every event that is left is lost, and told so."""
         for body, _, _, on_delivery in self._handing:
-            self._fail(reason, reason, (self._handing_topic.name, body[EVENT_ID]), on_delivery)
+            self._fail(CLOSED, CLOSED, (self._handing_topic.name, body[EVENT_ID]), on_delivery)
         self._handing.clear()
-        client.purge()
-        deadline = monotonic() + _STOP_SECONDS / 2
-        while len(client) and monotonic() < deadline:
-            client.poll(_TICK_SECONDS)
-        self._settle()
+        if self._client is not None:
+            self._purge(CLOSED)
 
     def _replace_client(self, error: KafkaError) -> None:
+        """What was in flight is lost; what waits goes out through a new client."""
         self._trouble(DeliveryError(_FATAL, f"Kafka: {error.str()}; what was in flight is lost, connecting anew"))
-        try:
-            self._abandon(self._client, _FATAL)
-        except KafkaException:
-            log.warning("a broken Kafka client did not give back all its events")
-        self._client = self._connect(self)
+        self._purge(_FATAL)
+        self._client = None
+
+    def _purge(self, reason: str) -> None:
+        self._purge_reason = reason
+        self._client.purge()
+        deadline = monotonic() + _STOP_SECONDS / 2
+        while len(self._client) and monotonic() < deadline:
+            with contextlib.suppress(KafkaException):  # it says again that it is beyond repair
+                self._client.poll(_TICK_SECONDS)
+        self._settle()
 
 
 def _reason(error: KafkaError) -> str:

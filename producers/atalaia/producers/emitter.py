@@ -73,6 +73,11 @@ class Emitter(ABC):
 
     @property
     @abstractmethod
+    def block_timeout(self) -> float:
+        """How long `emit` waits for room, in seconds: 0 unless `on_full` is block."""
+
+    @property
+    @abstractmethod
     def stats(self) -> Stats:
         """What became of all events so far."""
 
@@ -183,6 +188,11 @@ class _OnBehalf(Emitter):
     def refuse(self) -> BufferFull:
         """See `Emitter.refuse`."""
         return self._emitter.refuse()
+
+    @property
+    def block_timeout(self) -> float:
+        """That of the whole producer."""
+        return self._emitter.block_timeout
 
     @property
     def stats(self) -> Stats:

@@ -86,6 +86,11 @@ class RecordingProducer(Emitter):
         return BufferFull("no room")
 
     @property
+    def block_timeout(self) -> float:
+        """Nobody ever waits."""
+        return 0.0
+
+    @property
     def stats(self) -> Stats:
         """Everything emitted is acknowledged."""
         return Stats(emitted=self._emitted, acknowledged=self._emitted, refused=self._refused)
