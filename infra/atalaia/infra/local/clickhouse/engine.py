@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 _SETTING_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*", re.ASCII)
 UNKNOWN_SETTING: Final = 115
+_ASIDE: Final = "_default"
 
 QUERY_SHARE: Final = 0.75
 """Of the engine's memory, what one query may take."""
@@ -116,6 +118,7 @@ class Engine:
     def __init__(self, path: Path, *, memory_bytes: int) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self._path = str(path.resolve())
+        _set_default_database_aside(path)
         limits = {"max_server_memory_usage": memory_bytes, **_CACHES_BYTES}
         try:
             self._keeper = Connection(f"{self._path}?{urlencode(limits)}")
@@ -132,11 +135,11 @@ class Engine:
 
         With them `DROP TABLE IF EXISTS` fails and `SELECT` reads files. The database's tables stay where they are.
         """
-        known = (Path(self._path) / "metadata" / "default.sql").exists()
         self._keeper.set({"check_table_dependencies": "0", "check_referential_table_dependencies": "0"})
         self._keeper.run(b"DETACH DATABASE default", format="Null")
-        again = b"ATTACH DATABASE default" if known else b"CREATE DATABASE default ENGINE = Atomic"
-        self._keeper.run(again, format="Null")
+        known = (Path(self._path) / "metadata" / f"{_ASIDE}.sql").exists()
+        again = f"RENAME DATABASE {_ASIDE} TO default" if known else "CREATE DATABASE default ENGINE = Atomic"
+        self._keeper.run(again.encode(), format="Null")
 
     @property
     def settings(self) -> Mapping[str, str]:
@@ -165,6 +168,18 @@ def _checked(name: str) -> bytes:
     if not _SETTING_NAME.fullmatch(name):
         raise ClickHouseError(UNKNOWN_SETTING, "UNKNOWN_SETTING", f"Unknown setting '{name}'")
     return name.encode()
+
+
+def _set_default_database_aside(path: Path) -> None:
+    """Give the `default` of an earlier run another name until the engine is up.
+
+    The engine as a library does not load a database of that name, and ATTACH refuses one that wasn't loaded. A crash
+    before it has its name back leaves it aside, where the next start finds it.
+    """
+    for place in ("metadata/{}.sql", "metadata/{}", "data/{}"):
+        before, after = path / place.format("default"), path / place.format(_ASIDE)
+        if os.path.lexists(before) and not os.path.lexists(after):
+            before.rename(after)
 
 
 def _cannot_open(path: Path, exc: RuntimeError) -> str:
