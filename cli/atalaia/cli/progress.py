@@ -43,10 +43,17 @@ def _tenths(console: Console, title: str, total: int) -> Reached:
 
 
 @contextmanager
-def saying(console: Console) -> Iterator[Callable[[str], None]]:
-    """Shows the latest of many short messages: in one place on a terminal, a line whenever it changes elsewhere."""
-    if not console.is_terminal:
-        yield lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True)
+def saying(console: Console) -> Iterator[Callable[[str, str], None]]:
+    """Shows where things stand, a stage and a detail: always the latest on a terminal, the stages alone elsewhere."""
+    if console.is_terminal:
+        with console.status("") as status:
+            yield lambda stage, detail: status.update(f"{stage}: {detail}")
         return
-    with console.status("") as status:
-        yield status.update
+    said: list[str] = []
+
+    def say(stage: str, detail: str) -> None:
+        if stage not in said[-1:]:
+            said.append(stage)
+            console.print(f"{stage}: {detail}", highlight=False, markup=False, soft_wrap=True)
+
+    yield say

@@ -26,7 +26,7 @@ from atalaia.infra import clickhouse
 from atalaia.infra import settings as configuration
 from atalaia.infra.errors import Failure
 from atalaia.infra.local import record
-from atalaia.infra.local.record import Phase
+from atalaia.infra.local.record import Phase, Record
 from atalaia.infra.settings import Settings
 from atalaia.producers import Producer
 from atalaia.schemas.registry import Registry
@@ -91,6 +91,7 @@ class Run:
     client: Client
     host: Producer
     now: datetime
+    restarts_before: int
 
     @classmethod
     @contextmanager
@@ -103,7 +104,7 @@ class Run:
             host.HostMetrics(producer),
         ):
             said.progress.print("  cpu, memory, disk, network, load: emitted from now on")
-            yield cls(settings, said, client, producer, datetime.now(UTC))
+            yield cls(settings, said, client, producer, datetime.now(UTC), _restarts())
 
     @property
     def service(self) -> str:
@@ -119,9 +120,10 @@ class Run:
         self.said.head("An incident: ClickHouse answers slowly for a moment")
         story = self.incident()
         self.said.out.print(screen.transitions(story))
-        said, streamed = self.streamed()
-        self.said.out.print(said)
-        return all(check.passed for check in numbers) and story.resolved and streamed
+        steady = [self.streamed(), self.without_restarts()]
+        for passed, what in steady:
+            self.said.out.print(f"{screen.mark(passed)} {what}")
+        return all(check.passed for check in numbers) and story.resolved and all(passed for passed, _ in steady)
 
     def replay(self) -> Tally:
         """Every purchase into Kafka; what was acknowledged."""
@@ -149,13 +151,20 @@ class Run:
             finally:
                 watch.close()
 
-    def streamed(self) -> tuple[str, bool]:
+    def streamed(self) -> tuple[bool, str]:
         """What became of this machine's metrics so far: all acknowledged, and visible in ClickHouse."""
         stats = self.host.flush(purchases.FLUSH_SECONDS)
         seen, newest = host.visible(self.client, since=self.now)
-        good = stats.lost == 0 and stats.queued == 0 and seen > 0
-        said = f"{screen.mark(good)} this machine: {stats.acknowledged:,} readings acknowledged, {stats.lost} lost; "
-        return said + f"{seen:,} in ClickHouse already, the newest {newest:.1f} s old", good
+        said = f"this machine: {stats.acknowledged:,} readings acknowledged, {stats.lost} lost, {seen:,} in ClickHouse"
+        return stats.lost == 0 and stats.queued == 0 and seen > 0, f"{said}, the newest {newest:.1f} s old"
+
+    def without_restarts(self) -> tuple[bool, str]:
+        """Whether every component of the stack came through this run in one life."""
+        restarts = _restarts() - self.restarts_before
+        return (
+            restarts == 0,
+            "no component had to be restarted" if restarts == 0 else f"{restarts} restarts: `atalaia status`",
+        )
 
     def conclude(self, passed: bool, *, seconds: float) -> None:
         """The verdict in a line, and where to look next."""
@@ -163,7 +172,7 @@ class Run:
         if not passed:
             verdict = "[bold red]✗ Something is not as it must be: see the marks above, and `atalaia logs`"
         self.said.out.print(f"\n{verdict}[/] ({seconds:.0f} s)\n")
-        self.said.out.print(screen.where_next(self.settings, self.service))
+        self.said.out.print(screen.where_next(self.settings, self.service), soft_wrap=True)
 
 
 @contextmanager
@@ -184,17 +193,25 @@ def _stack(port_offset: int | None, said: Said) -> Iterator[Settings]:
             stack.down()
 
 
+def _record() -> Record | None:
+    return record.read(configuration.load().home / "run" / "state.json")
+
+
 def _running() -> bool:
-    found = record.read(configuration.load().home / "run" / "state.json")
+    found = _record()
     return found is not None and found.alive
+
+
+def _restarts() -> int:
+    found = _record()
+    return 0 if found is None else sum(status.restarts for status in found.components)
 
 
 def _await_ready() -> None:
     """Returns when a stack that somebody else is starting is ready, with its workers."""
-    path = configuration.load().home / "run" / "state.json"
     deadline = time.monotonic() + _READY_WITHIN_SECONDS
     while True:
-        found = record.read(path)
+        found = _record()
         if found is not None and found.phase is Phase.READY:
             missing = set(up.WORKERS) - {status.name for status in found.components}
             if missing:

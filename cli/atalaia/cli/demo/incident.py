@@ -31,11 +31,19 @@ PATIENCE: Final = timedelta(seconds=30)
 """How long to wait for the alert to fire, and then to resolve; it takes well under a second each."""
 
 
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A transition, and when it stood on the alerts topic."""
+
+    alert: Alert
+    published_at: datetime
+
+
 @dataclass(slots=True)
 class Story:
     """What happened, in order; times are event times of the first slow and the first good answer after it."""
 
-    transitions: list[Alert] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
     slow_since: datetime | None = None
     good_since: datetime | None = None
     probes: int = 0
@@ -43,22 +51,22 @@ class Story:
     @property
     def firing(self) -> bool:
         """Whether the latest word is that it fires."""
-        return bool(self.transitions) and self.transitions[-1].status is AlertStatus.FIRING
-
-    @property
-    def fired(self) -> bool:
-        """Whether the alert fired."""
-        return any(transition.status is AlertStatus.FIRING for transition in self.transitions)
+        return self._statuses[-1:] == [AlertStatus.FIRING]
 
     @property
     def resolved(self) -> bool:
-        """Whether it fired and then resolved."""
-        return self.fired and self.transitions[-1].status is AlertStatus.RESOLVED
+        """Whether it fired, and the latest word is that it resolved."""
+        return AlertStatus.FIRING in self._statuses and self._statuses[-1] is AlertStatus.RESOLVED
 
-    def delay(self, transition: Alert) -> timedelta | None:
-        """From the answer that caused a transition to the decision; None where none of ours did."""
-        cause = {AlertStatus.FIRING: self.slow_since, AlertStatus.RESOLVED: self.good_since}.get(transition.status)
-        return None if cause is None or transition.timestamp < cause else transition.timestamp - cause
+    @property
+    def _statuses(self) -> list[AlertStatus]:
+        return [transition.alert.status for transition in self.transitions]
+
+    def delay(self, transition: Transition) -> timedelta | None:
+        """From the answer that caused a transition until it stood on the topic; None where none of ours did."""
+        causes = {AlertStatus.FIRING: self.slow_since, AlertStatus.RESOLVED: self.good_since}
+        cause = causes.get(transition.alert.status)
+        return None if cause is None or transition.published_at < cause else transition.published_at - cause
 
 
 class AlertWatch:
@@ -68,7 +76,7 @@ class AlertWatch:
         self._decoder = decoder
         self._coming = records.follow(settings, records.spans(settings, [ALERTS.name]))
 
-    def poll(self) -> Iterator[Alert]:
+    def poll(self) -> Iterator[Transition]:
         """What has come since the last call; returns when for a moment nothing more does."""
         for record in self._coming:
             if record is None:
@@ -79,7 +87,7 @@ class AlertWatch:
                 and found["service_name"] == SERVICE
                 and found["metric_name"] == METRIC
             ):
-                yield alert_of(found)
+                yield Transition(alert_of(found), record.at)
 
     def close(self) -> None:
         """Frees the connection."""
@@ -89,7 +97,7 @@ class AlertWatch:
 class Incident:
     """Calm, slow answers until the alert fires, good ones until it resolves."""
 
-    def __init__(self, client: Client, producer: Emitter, watch: AlertWatch, say: Callable[[str], None]) -> None:
+    def __init__(self, client: Client, producer: Emitter, watch: AlertWatch, say: Callable[[str, str], None]) -> None:
         self._client = client
         self._latency = producer.metric(METRIC, metadata={"endpoint": "/", "method": "POST"})
         self._watch = watch
@@ -110,7 +118,7 @@ class Incident:
         while True:
             at, millis = self._probe(sql)
             first = first or at
-            self._say(f"{mood}: ClickHouse answered in {millis:.0f} ms{', the alert is firing' * self.story.firing}")
+            self._say(f"{mood}{', the alert is firing' * self.story.firing}", f"ClickHouse answered in {millis:.0f} ms")
             self.story.transitions += self._watch.poll()
             if over() or time.monotonic() > deadline:
                 return first

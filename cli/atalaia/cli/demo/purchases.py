@@ -31,6 +31,11 @@ PLACES: Final = {
 """Where the purchases can be counted, and how."""
 
 _OF_THIS_RUN: Final = " WHERE metric_name = {metric:String} AND service_name = {service:String}"
+_BY_MONTH: Final = (
+    "SELECT window_start, sum(sum) FROM metrics_1mo "
+    "WHERE metric_name = {metric:String} AND service_name = {service:String} "
+    "GROUP BY window_start ORDER BY window_start"
+)
 
 
 def service_of(run: datetime) -> str:
@@ -113,8 +118,5 @@ def await_tally(client: Client, place: str, service: str, expected: Tally, reach
 
 def by_month(client: Client, service: str) -> list[tuple[datetime, float]]:
     """Revenue per month, oldest first, from the monthly rollups."""
-    found = client.query(  # our own text; values are bound
-        f"SELECT window_start, sum(sum) FROM metrics_1mo{_OF_THIS_RUN} GROUP BY window_start ORDER BY window_start",
-        parameters={"metric": METRIC, "service": service},
-    )
+    found = client.query(_BY_MONTH, parameters={"metric": METRIC, "service": service})
     return [(start, float(revenue)) for start, revenue in found.result_rows]

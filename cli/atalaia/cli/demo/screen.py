@@ -11,7 +11,7 @@ from rich.text import Text
 
 from atalaia.cli.demo.incident import Story
 from atalaia.cli.demo.verdict import Check
-from atalaia.infra.settings import Settings
+from atalaia.infra.settings import LOOPBACK, Settings
 from atalaia.schemas.events import AlertStatus
 
 _PLOT_LINES: Final = 14
@@ -59,15 +59,16 @@ def revenue(months: list[tuple[datetime, float]], *, columns: int) -> Text:
 def transitions(story: Story) -> Table:
     """What became of the alert, and how soon after its cause."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("decided at", "alert", "status", "value", "after its cause"):
-        shown.add_column(title, justify="right" if title in {"value", "after its cause"} else "left", no_wrap=True)
+    for title in ("published", "alert", "status", "value", "after"):
+        shown.add_column(title, justify="right" if title in {"value", "after"} else "left", no_wrap=True)
     for one in story.transitions:
-        delay = story.delay(one)
+        alert, delay = one.alert, story.delay(one)
+        status = f"[{_STYLES[alert.status]}]{alert.status}[/]" if alert.status in _STYLES else alert.status.value
         shown.add_row(
-            f"{one.timestamp.astimezone():%H:%M:%S.%f}"[:-3],
-            f"{one.rule_name}: {one.condition}",
-            f"[{_STYLES.get(one.status, '')}]{one.status}[/]" if one.status in _STYLES else one.status,
-            "-" if one.value is None else f"{one.value:.0f} {one.unit}",
+            f"{one.published_at.astimezone():%H:%M:%S.%f}"[:-3],
+            f"{alert.rule_name}: {alert.condition}",
+            status,
+            "-" if alert.value is None else f"{alert.value:.0f} {alert.unit}",
             "" if delay is None else f"{delay.total_seconds():.2f} s",
         )
     return shown
@@ -75,21 +76,27 @@ def transitions(story: Story) -> Table:
 
 def where_next(settings: Settings, service: str) -> str:
     """URLs, commands and SQL to go on with."""
-    url = settings.clickhouse.url
-    return f"""\
-[bold]Where to look next[/]
-  {url}/play                       SQL in the browser (database {settings.clickhouse.database})
-  {settings.registry.url}/subjects                   the schemas
-  http://127.0.0.1:{settings.streams.metrics_port}/metrics                    the stream worker's own metrics
-  http://127.0.0.1:{settings.sinks.metrics_port}/metrics                    the sink's
+    metrics = f"http://{LOOPBACK}:"
+    places = {
+        f"{settings.clickhouse.url}/play": f"SQL in the browser, database {settings.clickhouse.database}",
+        f"{settings.registry.url}/subjects": "the schemas",
+        f"{metrics}{settings.streams.metrics_port}/metrics": "the stream worker's own metrics",
+        f"{metrics}{settings.sinks.metrics_port}/metrics": "the sink's",
+        "atalaia tail -f --metric cpu_usage": "this machine, as it comes",
+        "atalaia tail alerts": "the transitions above",
+        "atalaia lag --watch": "how far the workers are behind",
+        "atalaia verify": "Kafka = raw = rollups, window by window",
+    }
+    width = max(map(len, places))
+    lines = [f"  {place:<{width}}  [dim]{what}[/]" for place, what in places.items()]
+    return "\n".join(["[bold]Where to look next[/]", *lines, "", *_queries(service)])
 
-  atalaia tail -f --metric cpu_usage                     this machine, as it comes
-  atalaia tail alerts                                    the transitions above
-  atalaia lag --watch                                    how far the workers are behind
-  atalaia verify                                         Kafka = raw = rollups, window by window
 
-  SELECT window_start, sum, count FROM metrics_1mo
-  WHERE metric_name = 'revenue_daily' AND service_name = '{service}' ORDER BY window_start
-
-  SELECT window_start, avg, p95, max FROM metrics_1m
-  WHERE metric_name = 'cpu_usage' AND dimensions['core'] = '0' ORDER BY window_start DESC LIMIT 10"""
+def _queries(service: str) -> list[str]:
+    return [
+        "  SELECT window_start, sum, count FROM metrics_1mo",
+        f"  WHERE service_name = '{service}' ORDER BY window_start",
+        "",
+        "  SELECT window_start, avg, p95, max FROM metrics_1m WHERE metric_name = 'cpu_usage'",
+        "  ORDER BY window_start DESC LIMIT 10",
+    ]
