@@ -112,7 +112,9 @@ def test_without_a_broker_flush_says_what_is_queued_and_why(make: Callable[..., 
     assert "Kafka" in str(metrics.stats.last_error)
 
 
-def test_what_close_cannot_send_is_lost_and_counted_and_told(make: Callable[..., Producer]) -> None:
+def test_what_close_cannot_send_is_lost_and_counted_and_told(
+    make: Callable[..., Producer], caplog: pytest.LogCaptureFixture
+) -> None:
     """In flight or still waiting: each future ends."""
     lost: list[DeliveryError] = []
     metrics = make(on_error=lost.append, buffer_events=100)
@@ -124,6 +126,7 @@ def test_what_close_cannot_send_is_lost_and_counted_and_told(make: Callable[...,
     assert all(isinstance(future.exception(0), DeliveryError) for future in futures)
     assert sum(error.event_id is not None for error in lost) == 100
     assert metrics.close(0) == stats, "a second close does nothing"
+    assert caplog.text.count("closed: of 100 events 0 are acknowledged; lost: ") == 1
     with pytest.raises(ProducerClosed):
         metrics.emit("order_value", 1)
 

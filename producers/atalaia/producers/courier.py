@@ -89,6 +89,7 @@ class Courier:
 
     def close(self, timeout_seconds: float) -> Stats:
         """Send what waits, for at most this long; what is left then is lost, and counted so."""
+        already_closed = self.buffer.closed
         self.buffer.close()
         self.buffer.wait_until_settled(timeout_seconds)
         self._stopping = True
@@ -98,7 +99,11 @@ class Courier:
             self._thread.join(_STOP_SECONDS)  # it may be asking the registry: then it gives up in its own time
         self.buffer.drop_waiting(CLOSED)
         lifecycle.dismiss(self)
-        return self.buffer.stats()
+        stats = self.buffer.stats()
+        if (stats.lost or stats.queued) and not already_closed:
+            lost = ", ".join(f"{count} {reason}" for reason, count in {**stats.failed, **stats.dropped}.items())
+            log.warning("closed: of %d events %d are acknowledged; lost: %s", stats.emitted, stats.acknowledged, lost)
+        return stats
 
     def retire(self) -> None:
         """Nobody holds the producer any more: send what waits, then end. Never blocks."""
