@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from stream_data import NOW_MS, group
 
 from atalaia.schemas.events import Granularity
 from atalaia.schemas.sketch import bucket_of
+from atalaia.streams import entries
 from atalaia.streams.state import GRANULARITIES, PartitionState
 
 MINUTE = 60_000
@@ -36,9 +38,26 @@ def _numbers(state: PartitionState) -> dict[tuple[Any, ...], Any]:
     }
 
 
-def _apply(state: PartitionState, offsets: list[int], drawn: list[Any]) -> None:
+def _apply(state: PartitionState, offsets: list[int], drawn: list[Any], *, replaying: bool = False) -> None:
     groups = [group(offset, drawn[offset][0], drawn[offset][1], service=drawn[offset][2]) for offset in offsets]
-    state.apply(groups, last_offset=max(offsets), touched=0.0)
+    state.apply(groups, last_offset=max(offsets), touched=0.0, replaying=replaying)
+
+
+def _changelog(state: PartitionState, log: dict[bytes, bytes]) -> None:
+    """Brings a compacted changelog up to date."""
+    for series in state.series.values():
+        for key, value in entries.entries(series, ["alert"]):
+            if value is None:
+                log.pop(key, None)
+            else:
+                log[key] = value
+
+
+def _restored(log: dict[bytes, bytes]) -> PartitionState:
+    state = PartitionState(0)
+    for _ in entries.load(state, log, touched=0.0):
+        pass
+    return state
 
 
 @given(events)
@@ -74,33 +93,85 @@ def test_batch_boundaries_change_nothing(drawn: list[Any], data: st.DataObject) 
     assert _numbers(whole) == _numbers(parts)
 
 
-@given(events, st.data())
-def test_a_replay_counts_nothing_twice(drawn: list[Any], data: st.DataObject) -> None:
-    """State of any checkpoint, replayed from any earlier offset, ends where one pass would have ended."""
+@given(events, st.data(), st.sampled_from([1, 4, 200]))
+def test_a_replay_counts_nothing_twice(drawn: list[Any], data: st.DataObject, few: int) -> None:
+    """State of any checkpoint, replayed from any earlier offset, ends where one pass would have ended.
+
+    Whether its windows are in one changelog entry or in pages.
+    """
     checkpoint = data.draw(st.integers(1, len(drawn)))
     committed = data.draw(st.integers(0, checkpoint))
-    once, before, after = PartitionState(0), PartitionState(0), PartitionState(0)
+    once, before, log = PartitionState(0), PartitionState(0), dict[bytes, bytes]()
     _apply(once, list(range(len(drawn))), drawn)
-    _apply(before, list(range(checkpoint)), drawn)
-    for key, series in before.series.items():
-        after.load(key, series.dump(None), touched=0.0)
+    with patch.object(entries, "FEW_WINDOWS", few):
+        if committed:
+            _apply(before, list(range(committed)), drawn)
+            _changelog(before, log)
+        if checkpoint > committed:
+            _apply(before, list(range(committed, checkpoint)), drawn)
+            _changelog(before, log)
+    after = _restored(log)
     for offset in range(committed, len(drawn)):
-        _apply(after, [offset], drawn)
+        _apply(after, [offset], drawn, replaying=offset <= after.replayed_to)
     assert _numbers(once) == _numbers(after)
 
 
-@given(events)
-def test_a_dump_brings_everything_back(drawn: list[Any]) -> None:
-    """Loading a dump gives the same windows, all of them due for publishing, and the same dump again."""
-    state, loaded = PartitionState(3), PartitionState(3)
+@given(events, st.data())
+def test_a_checkpoint_that_is_cut_short_loses_nothing(drawn: list[Any], data: st.DataObject) -> None:
+    """A crash after any entry of a checkpoint, in one entry or in pages or between the two, replays to the truth."""
+    committed = data.draw(st.integers(1, len(drawn)))
+    once, before, log = PartitionState(0), PartitionState(0), dict[bytes, bytes]()
+    _apply(once, list(range(len(drawn))), drawn)
+    _apply(before, list(range(committed)), drawn)
+    with patch.object(entries, "FEW_WINDOWS", data.draw(st.sampled_from([1, 8, 200]))):
+        _changelog(before, log)
+    if committed < len(drawn):
+        _apply(before, list(range(committed, len(drawn))), drawn)
+    with patch.object(entries, "FEW_WINDOWS", data.draw(st.sampled_from([1, 8, 200]))):
+        written = [entry for series in before.series.values() for entry in entries.entries(series, None)]
+    for key, value in written[: data.draw(st.integers(0, len(written)))]:
+        if value is None:
+            log.pop(key, None)
+        else:
+            log[key] = value
+    after = _restored(log)
+    for offset in range(committed, len(drawn)):
+        _apply(after, [offset], drawn, replaying=offset <= after.replayed_to)
+    assert _numbers(once) == _numbers(after)
+
+
+@given(events, st.sampled_from([1, 200]))
+def test_the_changelog_brings_everything_back(drawn: list[Any], few: int) -> None:
+    """A restored state has the same windows, all of them due for publishing, and the state of the alerts."""
+    state, log = PartitionState(3), dict[bytes, bytes]()
     _apply(state, list(range(len(drawn))), drawn)
-    for key, series in state.series.items():
-        assert loaded.load(key, series.dump(["alert"]), touched=0.0) == ["alert"]
+    with patch.object(entries, "FEW_WINDOWS", few):
+        _changelog(state, log)
+    loaded = PartitionState(3)
+    assert [alerts for _, alerts in entries.load(loaded, log, touched=0.0)] == [["alert"]] * len(state.series)
     assert _numbers(state) == _numbers(loaded)
-    assert {key: series.dump(None) for key, series in state.series.items()} == {
-        key: series.dump(None) for key, series in loaded.series.items()
-    }
     assert sum(map(len, loaded.unpublished)) == loaded.window_count()
+
+
+def test_a_backfill_of_one_series_makes_many_small_entries() -> None:
+    """However many windows a series has, no changelog entry grows past a page; and when they go, one entry is left."""
+    state, log = PartitionState(0), dict[bytes, bytes]()
+    minutes = 20_000
+    state.apply(
+        [group(offset, NOW_MS - offset * MINUTE, 1.0) for offset in range(minutes)], last_offset=minutes, touched=0.0
+    )
+    _changelog(state, log)
+    assert len(log) > minutes / 500
+    assert max(map(len, log.values())) < 200_000
+    state.apply([group(minutes + 1, NOW_MS, 1.0)], last_offset=minutes + 1, touched=0.0)
+    ((_, series),) = state.series.items()
+    assert len(list(entries.entries(series, None))) == 5  # the page of each granularity, and the first entry
+    for index, held in enumerate(series.windows):
+        for start_ms in list(held)[1:]:
+            state.drop(series, index, start_ms)
+    _changelog(state, log)
+    assert list(log) == [series.key]
+    assert _numbers(_restored(log)) == _numbers(state)
 
 
 def test_groups_of_one_batch_may_interleave() -> None:
@@ -112,13 +183,13 @@ def test_groups_of_one_batch_may_interleave() -> None:
 
 def test_an_infinite_sum_survives_a_dump() -> None:
     """A sum that has overflowed stays infinite through a dump, which JSON cannot say by itself."""
-    state, loaded = PartitionState(0), PartitionState(0)
+    state, log = PartitionState(0), dict[bytes, bytes]()
     overflow = group(0, NOW_MS, 1e308)
     overflow[11] = "inf"
     state.apply([overflow], last_offset=0, touched=0.0)
-    ((key, series),) = state.series.items()
-    loaded.load(key, series.dump(None), touched=0.0)
-    assert all(math.isinf(window.sum) for _, window in loaded.series[key].open_windows())
+    _changelog(state, log)
+    (series,) = _restored(log).series.values()
+    assert all(math.isinf(window.sum) for _, window in series.open_windows())
 
 
 def test_a_window_is_published_once_for_many_changes() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -12,10 +12,11 @@ from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
 from atalaia.infra.settings import StreamSettings
 from atalaia.schemas.events import Granularity
-from atalaia.streams import rollups
+from atalaia.streams import entries, rollups
 from atalaia.streams.columns import Columns, Group
-from atalaia.streams.state import GRANULARITIES, PartitionState, Window
+from atalaia.streams.state import GRANULARITIES, PartitionState
 from atalaia.streams.watermarks import Clock
+from atalaia.streams.window import Window
 
 _MS = timedelta(milliseconds=1)
 
@@ -33,9 +34,20 @@ class Partition:
     caught_up: bool = False
     """Whether nothing was waiting in Kafka at the last look."""
 
-    def apply(self, columns: Columns, *, last_offset: int, arrival_ms: int, now_ms: int, touched: float) -> None:
-        """Counts a batch that ends at `last_offset`, whose latest record arrived at `arrival_ms`."""
-        applied = self.state.apply(columns.groups, last_offset=last_offset, touched=touched)
+    def replays(self, first_offset: int) -> bool:
+        """Whether a batch that begins there may hold events that were counted before the last restart."""
+        return first_offset <= self.state.replayed_to
+
+    def apply(
+        self, columns: Columns, *, offsets: tuple[int, int], arrival_ms: int, now_ms: int, touched: float
+    ) -> None:
+        """Counts a batch with these first and last offsets, whose latest record arrived at `arrival_ms`.
+
+        One that `replays` must have been looked at event by event.
+        """
+        first_offset, last_offset = offsets
+        replaying = self.replays(first_offset)
+        applied = self.state.apply(columns.groups, last_offset=last_offset, touched=touched, replaying=replaying)
         latest = max((group[18] for group in columns.groups), default=0)
         behind = self.clock.seen_ms
         self.clock = self.clock.advance(event_ms=latest, arrival_ms=arrival_ms)
@@ -82,27 +94,27 @@ class Partition:
             tail = rollups.tail(window, granularity, partition=self.state.partition, watermark_ms=watermark_ms)
             yield series.identity.record_key(), series.rollup_head + tail
 
-    def changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Changelog key and value of each series that has changed since the last call; None where nothing is left."""
+    def changes(self) -> Iterator[entries.Entry]:
+        """Changelog key and value of each entry that has changed since the last call; None where nothing is left."""
         self.state.dirty |= self.judge.dirty()
         while self.state.dirty:
-            key = self.state.dirty.pop()
-            series = self.state.series.get(key)
+            series = self.state.series.get(self.state.dirty.pop())
             if series is None:
                 continue
-            alerts = self.judge.dump(key)
+            alerts = self.judge.dump(series.key)
             if alerts is None and not any(series.windows):
                 self.state.forget(series)
-                self.judge.forget(key)
-                yield key, None
+                self.judge.forget(series.key)
+                yield from entries.tombstones(series)
             else:
-                yield key, series.dump(alerts)
+                yield from entries.entries(series, alerts)
 
-    def load(self, key: bytes, value: bytes, *, touched: float) -> None:
-        """Takes one series back from the changelog, with its alerts."""
-        alerts = self.state.load(key, value, touched=touched)
-        if alerts is not None:
-            self.judge.load(key, self.state.series[key].identity, alerts)
+    def load(self, values: Mapping[bytes, bytes], *, touched: float) -> Iterator[None]:
+        """Takes every series back from the changelog, with its alerts; yields after each, for others to take turns."""
+        for series, alerts in entries.load(self.state, values, touched=touched):
+            if alerts is not None:
+                self.judge.load(series.key, series.identity, alerts)
+            yield
 
     def close_windows(self, watermark_ms: int) -> None:
         """Has the row of every window that the watermark has passed go out once more: complete."""
@@ -127,10 +139,9 @@ class Partition:
             if not window.dirty and series.last_applied < committed and (excess > 0 or _idle(window, idle_since))
         )
         for position, (_, key, index, start_ms) in enumerate(candidates):
-            held = self.state.series[key].windows[index]
-            if position < excess or _idle(held[start_ms], idle_since):
-                del held[start_ms]
-                self.state.dirty.add(key)
+            series = self.state.series[key]
+            if position < excess or _idle(series.windows[index][start_ms], idle_since):
+                self.state.drop(series, index, start_ms)
 
 
 def _idle(window: Window, idle_since: float) -> bool:

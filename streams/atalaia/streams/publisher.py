@@ -10,8 +10,8 @@ from confluent_kafka import KafkaException, Producer
 from atalaia.infra.settings import KafkaSettings, librdkafka
 from atalaia.schemas.topics import PARTITIONER
 
-LARGEST_RECORD_BYTES: Final = 32 * 1024 * 1024
-"""A series' state is one record: a backfill opens some 130 bytes a window, and 18 months of one series a megabyte."""
+LARGEST_RECORD_BYTES: Final = 8 * 1024 * 1024
+"""A page of state is one record: 500 windows of 130 bytes and their sketches, which seldom reach a megabyte."""
 
 
 class Undelivered(Exception):  # noqa: N818 - what happened to the records

@@ -10,8 +10,9 @@ import fastavro
 
 from atalaia.schemas.codec import schema_text
 from atalaia.schemas.events import Granularity
-from atalaia.streams.state import Series, Window
+from atalaia.streams.state import Series
 from atalaia.streams.watermarks import completeness
+from atalaia.streams.window import Window
 
 _FIELDS: Final = json.loads(schema_text("Rollup"))["fields"]
 _CONSTANT: Final = [field["name"] for field in _FIELDS].index("granularity")

@@ -1,12 +1,11 @@
 """The window state of one partition: series, their open windows, and how a batch's groups become part of them.
 
-Each series carries the offset of the last event applied to it. An event at or below that offset has been counted
-before a restart and is left out, so a replay from an older offset changes nothing.
+Each window carries the offset of the last event applied to it. On a replay, an event at or below that offset has been
+counted before and is left out, so replaying from an older offset changes nothing.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,93 +16,17 @@ from atalaia.schemas.events import Granularity
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import window_end, window_start
 from atalaia.streams.columns import Group
+from atalaia.streams.window import Window
 
 GRANULARITIES: Final = tuple(Granularity)
 IDENTITY_FIELDS: Final = 8
 """The first fields of a group, which identify its series."""
 MAX_CACHED_SPANS: Final = 10_000
+PAGE_MS: Final = (30_000_000, 1_800_000_000, 43_200_000_000, 1_296_000_000_000)
+"""Length of a page by granularity: 500 windows (of months fewer), so that no changelog record outgrows a broker."""
 
-
-class Window:
-    """One opening of one window: everything a rollup row says of values. Offsets are the source partition's."""
-
-    __slots__ = (
-        "closed",
-        "count",
-        "dirty",
-        "end_ms",
-        "first",
-        "first_at",
-        "first_offset",
-        "last",
-        "last_at",
-        "last_offset",
-        "max",
-        "min",
-        "opened",
-        "sketch",
-        "start_ms",
-        "sum",
-        "touched",
-        "version",
-    )
-
-    def __init__(self, start_ms: int, end_ms: int, group: Group, touched: float) -> None:
-        self.start_ms = start_ms
-        self.end_ms = end_ms
-        self.count: int = group[10]
-        self.sum = float(group[11])
-        self.min: float = group[12]
-        self.max: float = group[13]
-        self.first: float = group[14]
-        self.first_at: int = group[15]
-        self.first_offset: int = group[16]
-        self.last: float = group[17]
-        self.last_at: int = group[18]
-        self.last_offset: int = group[19]
-        self.opened: int = group[20]
-        self.version: int = group[21]
-        self.sketch: dict[int, int] = dict(zip(group[22], group[23], strict=True))
-        self.touched = touched
-        self.dirty = True
-        self.closed = False
-
-    def add(self, group: Group, touched: float) -> None:
-        """Takes a group of events of this window in; their offsets are above `version`."""
-        self.count += group[10]
-        self.sum += float(group[11])
-        self.min = min(self.min, group[12])
-        self.max = max(self.max, group[13])
-        if group[15] < self.first_at or (group[15] == self.first_at and group[16] < self.first_offset):
-            self.first, self.first_at, self.first_offset = group[14], group[15], group[16]
-        if group[18] > self.last_at or (group[18] == self.last_at and group[19] > self.last_offset):
-            self.last, self.last_at, self.last_offset = group[17], group[18], group[19]
-        self.version = max(self.version, group[21])
-        sketch = self.sketch
-        for bucket, count in zip(group[22], group[23], strict=True):
-            sketch[bucket] = sketch.get(bucket, 0) + count
-        self.touched = touched
-
-    def dump(self) -> list[Any]:
-        """The window as a changelog value holds it."""
-        return [
-            self.start_ms,
-            self.opened,
-            self.version,
-            [self.count, self.sum, self.min, self.max],
-            [self.first, self.first_at, self.first_offset],
-            [self.last, self.last_at, self.last_offset],
-            list(self.sketch),
-            list(self.sketch.values()),
-        ]
-
-
-def restored(dump: list[Any], granularity: Granularity, touched: float) -> Window:
-    """A window from its dump. It is dirty: what the last checkpoint had not yet published goes out again."""
-    start_ms, opened, version, (count, total, *extremes), first, last, buckets, counts = dump
-    total = math.inf if total is None else total  # JSON has no infinity
-    group = [None] * 10 + [count, total, *extremes, *first, *last, opened, version, buckets, counts]
-    return Window(start_ms, window_end(start_ms, granularity), group, touched)
+Page = tuple[int, int]
+"""Which of GRANULARITIES, and the number of the page: window start // PAGE_MS."""
 
 
 @dataclass(slots=True)
@@ -115,6 +38,9 @@ class Series:
     metric_type: str
     last_applied: int = -1
     windows: tuple[dict[int, Window], ...] = field(default_factory=lambda: tuple({} for _ in GRANULARITIES))
+    pages: set[Page] | None = None
+    """While its windows are too many for one changelog record: the pages there are."""
+    dirty_pages: set[Page] = field(default_factory=set)
     rollup_head: bytes | None = None
     """The part of its rollup records that never changes, once it has been encoded."""
 
@@ -124,10 +50,14 @@ class Series:
             for window in held.values():
                 yield granularity, window
 
-    def dump(self, alerts: list[Any] | None) -> bytes:
-        """The changelog value: with the state of the series' alerts, so that both are of the same moment."""
-        windows = [[window.dump() for window in held.values()] for held in self.windows]
-        return orjson.dumps([self.metric_type, self.last_applied, windows, alerts])
+    def window_count(self) -> int:
+        """Windows held."""
+        return sum(map(len, self.windows))
+
+    def changed(self, index: int, start_ms: int) -> None:
+        """Notes that a window's page is out of date, where the series has pages."""
+        if self.pages is not None:
+            self.dirty_pages.add((index, start_ms // PAGE_MS[index]))
 
 
 class PartitionState:
@@ -137,7 +67,7 @@ class PartitionState:
         self.partition = partition
         self.series: dict[bytes, Series] = {}
         self.dirty: set[bytes] = set()
-        """Keys whose changelog value is out of date."""
+        """Keys of the series whose changelog entries are out of date."""
         self.replayed_to = -1
         """The highest offset applied before the last restart: batches that begin below it go event by event."""
         self.unpublished: tuple[list[tuple[Series, Window]], ...] = tuple([] for _ in GRANULARITIES)
@@ -145,51 +75,71 @@ class PartitionState:
         self._by_identity: dict[tuple[Any, ...], Series] = {}
         self._spans: dict[int, tuple[tuple[int, int], ...]] = {}
 
-    def apply(self, groups: Sequence[Group], *, last_offset: int, touched: float) -> list[tuple[Series, Group]]:
-        """Counts the groups of one batch that ends at `last_offset`; those that had not been counted before.
+    def apply(
+        self, groups: Sequence[Group], *, last_offset: int, touched: float, replaying: bool = False
+    ) -> list[tuple[Series, Group]]:
+        """Counts the groups of one batch that ends at `last_offset`; those of which no series had heard before.
 
-        While replaying, each group must be of a single event. `touched` is a monotonic clock's seconds.
+        While replaying, each group must be of a single event, in the order of offsets. `touched` is a monotonic
+        clock's seconds.
         """
         applied: list[tuple[Series, Group]] = []
+        touched_series: dict[bytes, Series] = {}
         for group in groups:
             series = self._by_identity.get(tuple(group[:IDENTITY_FIELDS])) or self._open_series(group)
-            if group[20] <= series.last_applied:
+            self._count(series, group, touched, replaying=replaying)
+            touched_series[series.key] = series
+            if group[20] > series.last_applied:
+                applied.append((series, group))
+        # Only now: a series may have several groups in a batch, whose offsets interleave.
+        for key, series in touched_series.items():
+            series.last_applied = max(series.last_applied, last_offset)
+            self.dirty.add(key)
+        return applied
+
+    def _count(self, series: Series, group: Group, touched: float, *, replaying: bool) -> None:
+        spans = self._spans.get(group[9]) or self._spans_of(group[9])
+        paged = series.pages is not None
+        for index, (start_ms, end_ms) in enumerate(spans):
+            held = series.windows[index]
+            window = held.get(start_ms)
+            if window is None:
+                window = held[start_ms] = Window(start_ms, end_ms, group, touched)
+                self.unpublished[index].append((series, window))
+            elif replaying and group[20] <= window.version:
                 continue
-            spans = self._spans.get(group[9]) or self._spans_of(group[9])
-            for held, (start_ms, end_ms), unpublished in zip(series.windows, spans, self.unpublished, strict=True):
-                window = held.get(start_ms)
-                if window is None:
-                    window = held[start_ms] = Window(start_ms, end_ms, group, touched)
-                    unpublished.append((series, window))
-                    continue
+            else:
                 window.add(group, touched)
                 if not window.dirty:
                     window.dirty = True
-                    unpublished.append((series, window))
-            applied.append((series, group))
-        # Only now: a series may have several groups in a batch, whose offsets interleave.
-        for series, _ in applied:
-            series.last_applied = last_offset
-            self.dirty.add(series.key)
-        return applied
+                    self.unpublished[index].append((series, window))
+            if paged:
+                series.dirty_pages.add((index, start_ms // PAGE_MS[index]))
 
-    def load(self, key: bytes, value: bytes, *, touched: float) -> list[Any] | None:
-        """Takes a series back from the changelog; the state of its alerts."""
-        metric_type, last_applied, windows, alerts = orjson.loads(value)
+    def adopt(self, key: bytes, metric_type: str, last_applied: int) -> Series:
+        """A series as it was before a restart, still without its windows."""
         series = self._add(key, orjson.loads(key), metric_type)
         series.last_applied = last_applied
-        for index, dumps in enumerate(windows):
-            for dump in dumps:
-                window = series.windows[index][dump[0]] = restored(dump, GRANULARITIES[index], touched)
-                self.unpublished[index].append((series, window))
         self.replayed_to = max(self.replayed_to, last_applied)
-        return list(alerts) if alerts is not None else None
+        return series
+
+    def hold(self, series: Series, index: int, window: Window) -> None:
+        """Puts a window back that was open before a restart; its row goes out again."""
+        series.windows[index][window.start_ms] = window
+        self.replayed_to = max(self.replayed_to, window.version)
+        self.unpublished[index].append((series, window))
 
     def touch(self, series: Series, index: int, window: Window) -> None:
         """Has a window's row published once more, though no event changed it."""
         if not window.dirty:
             window.dirty = True
             self.unpublished[index].append((series, window))
+
+    def drop(self, series: Series, index: int, start_ms: int) -> None:
+        """Lets go of a window."""
+        del series.windows[index][start_ms]
+        series.changed(index, start_ms)
+        self.dirty.add(series.key)
 
     def forget(self, series: Series) -> None:
         """Drops a series that holds no window any more."""
@@ -199,7 +149,7 @@ class PartitionState:
 
     def window_count(self) -> int:
         """Windows held."""
-        return sum(len(held) for series in self.series.values() for held in series.windows)
+        return sum(series.window_count() for series in self.series.values())
 
     def _open_series(self, group: Group) -> Series:
         identity = group[:IDENTITY_FIELDS]

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import faust
 import mode
-import orjson
 import structlog
 from faust.types import TP
 
@@ -33,6 +32,7 @@ from atalaia.infra.settings import Settings
 from atalaia.schemas.events import Granularity
 from atalaia.schemas.registry import Registry, RegistryUnavailable
 from atalaia.schemas.topics import METRICS
+from atalaia.streams import entries
 from atalaia.streams.changelog import restore
 from atalaia.streams.columns import Columns, Engine, Record
 from atalaia.streams.outputs import STAGE, YIELD_EVERY, Outputs
@@ -149,9 +149,8 @@ class StreamWorker:
         started = time.perf_counter()
         batch = message.value
         records: list[Record] = [(record.offset, record.timestamp, record.value or b"") for record in batch]
-        last_offset = records[-1][0]
-        replaying = records[0][0] <= partition.state.replayed_to
-        columns = await self._aggregate(records, generation, each_event=replaying)
+        first_offset, last_offset = records[0][0], records[-1][0]
+        columns = await self._aggregate(records, generation, each_event=partition.replays(first_offset))
         if columns is None or generation != self.app.consumer_generation_id:
             return
         end = self._consumer.highwater(tp)
@@ -159,7 +158,7 @@ class StreamWorker:
         now_ms = _now_ms()
         partition.apply(
             columns,
-            last_offset=last_offset,
+            offsets=(first_offset, last_offset),
             arrival_ms=max(arrival for _, arrival, _ in records),
             now_ms=now_ms,
             touched=time.monotonic(),
@@ -208,19 +207,18 @@ class StreamWorker:
     async def _restore(self, number: int, generation: int) -> Partition:
         started = time.perf_counter()
         restored = await asyncio.get_running_loop().run_in_executor(
-            self._io_threads, lambda: restore(self._settings, number, applied=_last_applied)
+            self._io_threads, lambda: restore(self._settings, number, applied=entries.applied)
         )
         partition = Partition(generation, PartitionState(number), Judge(self._rules.rules()))
         touched = time.monotonic()
-        for count, (key, value) in enumerate(restored.values.items()):
-            partition.load(key, value, touched=touched)
+        for count, _ in enumerate(partition.load(restored.values, touched=touched)):
             if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         metrics.RESTORED.inc(restored.records)
         log.info(
             "partition_restored",
             partition=number,
-            series=len(restored.values),
+            series=len(partition.state.series),
             records=restored.records,
             seconds=round(time.perf_counter() - started, 3),
         )
@@ -324,10 +322,6 @@ class StreamWorker:
         self._engine_thread.shutdown()
         self._io_threads.shutdown()
         self._engine.close()
-
-
-def _last_applied(value: bytes) -> int:
-    return int(orjson.loads(value)[1])
 
 
 def _now_ms() -> int:
