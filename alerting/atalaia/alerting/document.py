@@ -53,6 +53,9 @@ LATER: Final = {
 }
 """Fields of other systems, and what to do instead."""
 
+_NAME: Final = 60
+"""Characters of an unknown field's name that an error repeats."""
+
 _Text = Annotated[str, BeforeValidator(fields.text)]
 _OptionalText = Annotated[str | None, BeforeValidator(fields.text)]
 _Duration = Annotated[timedelta, BeforeValidator(fields.duration)]
@@ -100,19 +103,20 @@ def from_document(written: Mapping[str, Any]) -> Rule:
     <Severity.HIGH: 'high'>
     """
     ours, spelled, faults = _under_our_names(written)
+    rule: Rule | None = None
     try:
         document = _Document.model_validate(ours)
     except ValidationError as exc:
         faults += [_fault(error["type"], error["loc"], error["msg"]) for error in exc.errors(include_url=False)]
-        raise RuleError([_as_spelled(fault, spelled) for fault in faults]) from exc
-    comparison, threshold = document.condition
-    faults += _pair_faults(document, threshold)
-    if faults:
+    else:
+        faults += _pair_faults(document)
+        try:
+            rule = _rule(document)
+        except RuleError as exc:
+            faults += exc.faults
+    if faults or rule is None:
         raise RuleError([_as_spelled(fault, spelled) for fault in faults])
-    try:
-        return _rule(document, comparison, threshold if document.threshold is None else document.threshold)
-    except RuleError as exc:
-        raise RuleError([_as_spelled(fault, spelled) for fault in exc.faults]) from exc
+    return rule
 
 
 def to_document(rule: Rule) -> dict[str, Any]:
@@ -152,34 +156,36 @@ def identifier(name: str) -> str:
 
 
 def _under_our_names(written: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str], list[Fault]]:
-    """The document under our names, how it spelled them, and names that say the same thing twice."""
+    """The document under our names, how it spelled them, and names that are unknown or say the same thing twice."""
     ours: dict[str, Any] = {}
     spelled: dict[str, str] = {}
     faults = []
     for name, value in written.items():
         field = SYNONYMS.get(name, name)
-        if field in ours:
+        if field not in _KNOWN:
+            faults.append(_unknown(name))
+        elif field in ours:
             faults.append(Fault((name,), f"says again what {spelled[field]} says; keep one of them"))
         elif value is not None:
             ours[field], spelled[field] = value, name
     return ours, spelled, faults
 
 
+def _unknown(name: str) -> Fault:
+    close = difflib.get_close_matches(name[:_NAME], [*_KNOWN, *SYNONYMS], n=1)
+    hint = f"; did you mean {close[0]}?" if close else f"; the fields are {', '.join(_KNOWN)}"
+    return Fault((name[:_NAME],), LATER.get(name, f"is not a field of a rule{hint}"))
+
+
 def _fault(kind: str, path: tuple[str | int, ...], message: str) -> Fault:
     """A fault from what pydantic found."""
-    name = str(path[0])
-    if kind == "missing":
-        return Fault(path, "is missing")
-    if kind == "extra_forbidden":
-        known = difflib.get_close_matches(name[:40], [*_KNOWN, *SYNONYMS], n=1)
-        hint = f"; did you mean {known[0]}?" if known else f"; the fields are {', '.join(_KNOWN)}"
-        return Fault(path, LATER.get(name, f"is not a field of a rule{hint}"))
-    return Fault(path, message.removeprefix("Value error, "))
+    return Fault(path, "is missing" if kind == "missing" else message.removeprefix("Value error, "))
 
 
-def _pair_faults(document: _Document, inline: float | None) -> list[Fault]:
+def _pair_faults(document: _Document) -> list[Fault]:
     """Faults of fields that must agree with each other."""
     faults = []
+    inline = document.condition[1]
     if inline is None and document.threshold is None:
         faults.append(Fault(("threshold",), "is missing; give the number to compare with"))
     if inline is not None and document.threshold is not None:
@@ -188,7 +194,7 @@ def _pair_faults(document: _Document, inline: float | None) -> list[Fault]:
         faults.append(Fault(("window",), f"needs an aggregate; choose one of {', '.join(Aggregate)}"))
     faults.extend(
         Fault((name,), "is given twice: in annotations and by itself; keep one of them")
-        for name in document.annotations.keys() & _shorthand(document).keys()
+        for name in sorted(document.annotations.keys() & _shorthand(document).keys())
     )
     return faults
 
@@ -199,8 +205,10 @@ def _shorthand(document: _Document) -> dict[str, str]:
     return {name: written for name, written in texts.items() if written is not None}
 
 
-def _rule(document: _Document, comparison: Comparison, threshold: float | None) -> Rule:
-    assert threshold is not None
+def _rule(document: _Document) -> Rule:
+    """The rule; one without a threshold gets any, so that its other faults are found too."""
+    comparison, inline = document.condition
+    threshold = inline if document.threshold is None else document.threshold
     return Rule(
         rule_id=identifier(document.name) if document.id is None else document.id,
         name=document.name,
@@ -211,7 +219,7 @@ def _rule(document: _Document, comparison: Comparison, threshold: float | None) 
         aggregate=document.aggregate or Aggregate.LAST,
         window=document.window,
         comparison=comparison,
-        threshold=threshold,
+        threshold=0.0 if threshold is None else threshold,
         hold=document.hold,
         severity=document.severity,
         minimum_count=document.minimum_count,

@@ -50,7 +50,7 @@ def _matchers(rule: Rule) -> Iterator[Fault]:
 def _comparison(rule: Rule) -> Iterator[Fault]:
     measured = rule.aggregate not in {Aggregate.COUNT, Aggregate.LAST, Aggregate.FIRST}
     if rule.comparison in _EXACT and measured:
-        yield Fault(("condition",), f"compares a {rule.aggregate} for equality, which measurements hardly ever meet")
+        yield Fault(("condition",), f"compares the {rule.aggregate} for equality, which measurements hardly ever meet")
     never = rule.comparison is Comparison.BELOW and rule.threshold <= 0
     if rule.aggregate is Aggregate.COUNT and never:
         yield Fault(("threshold",), "is never reached: a count is not below zero")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from atalaia.alerting.document import from_document
-from atalaia.alerting.rules import Fault, Rule, RuleError
+from atalaia.alerting.document import SYNONYMS, from_document
+from atalaia.alerting.rules import Rule, RuleError
 from atalaia.alerting.source import MAX_BYTES, Node, SourceError, read
 
 
@@ -32,10 +32,18 @@ class Place:
     file: str
     node: Node
 
-    def problem(self, path: tuple[str | int, ...], message: str, *, of_key: bool = False) -> Problem:
-        """A problem with what lies at `path` in the rule."""
-        line, column = self.node.place(path, of_key=of_key)
+    def problem(self, path: tuple[str | int, ...], message: str) -> Problem:
+        """A problem with what lies at `path` in the rule, whichever way its fields are spelled there."""
+        line, column = self.node.place(self._as_written(path))
         return Problem(self.file, line, column, message)
+
+    def _as_written(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
+        written = self.node.value if isinstance(self.node.value, dict) else {}
+        if not path or path[0] in written:
+            return path
+        if path[0] == "annotations" and path[1:] and path[1] in written:
+            return path[1:]
+        return (next((name for name in written if SYNONYMS.get(name) == path[0]), path[0]), *path[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +73,7 @@ def load_texts(texts: Iterable[tuple[str, str]]) -> Loaded:
 
     >>> loaded = load_texts([("x.yaml", "rules: [{name: Slow, metric: api_response_time, condition: '> fast'}]")])
     >>> print(loaded.problems[0])
-    x.yaml:1:60: condition is '> fast'; write one of >, <, >=, <=, ==, != in quotes, or with a number, as in '> 500'
+    x.yaml:1:49: condition is '> fast'; write one of >, <, >=, <=, ==, != in quotes, or with a number, as in '> 500'
     """
     rules: dict[str, Rule] = {}
     places: dict[str, Place] = {}
@@ -75,7 +83,7 @@ def load_texts(texts: Iterable[tuple[str, str]]) -> Loaded:
             try:
                 rule = from_document(place.node.plain())
             except RuleError as exc:
-                problems.extend(_located(fault, place) for fault in exc.faults)
+                problems.extend(place.problem(fault.path, str(fault)) for fault in exc.faults)
                 continue
             if (first := places.get(rule.rule_id)) is not None:
                 where = f"{first.file}:{first.node.line}"
@@ -100,8 +108,8 @@ def _rules_of(file: str, text: str, problems: list[Problem]) -> Iterator[Place]:
         if isinstance(document.value, dict) and "rules" in document.value:
             listed = document.value["rules"]
             problems.extend(
-                Problem(file, *(node.key or (node.line, node.column)), f"{name[:60]} is not understood beside rules")
-                for name, node in document.value.items()
+                Problem(file, *document.place((name,)), f"{name[:60]} is not understood beside rules")
+                for name in document.value
                 if name != "rules"
             )
         elif isinstance(document.value, dict) and "groups" in document.value:
@@ -112,11 +120,6 @@ def _rules_of(file: str, text: str, problems: list[Problem]) -> Iterator[Place]:
                 yield Place(file, node)
             elif node.value is not None:
                 problems.append(Problem(file, node.line, node.column, f"is not a rule; {_SHAPE}"))
-
-
-def _located(fault: Fault, place: Place) -> Problem:
-    unknown = len(fault.path) == 1 and ("not a field" in fault.message or "not understood" in fault.message)
-    return place.problem(fault.path, str(fault), of_key=unknown)
 
 
 def _text(path: Path) -> str:

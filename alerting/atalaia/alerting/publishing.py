@@ -63,16 +63,21 @@ def publish(settings: Settings, rules: Sequence[Rule], *, by: str, at_ms: int) -
 def delete(settings: Settings, rule_ids: Sequence[str]) -> None:
     """Takes rules off the topic; their alerts resolve. An installed rule that one of them had replaced is back."""
     with RuleStore(settings) as store:
-        stored, in_force = store.stored(), {rule.rule_id for rule in store.rules()}
+        require_deletable(store, rule_ids)
+    _send(settings, [(rule_id, None) for rule_id in rule_ids])
+
+
+def require_deletable(store: RuleStore, rule_ids: Sequence[str]) -> None:
+    """Returns where all of them are on the topic; else raises UsageFailure, which says what to do."""
+    in_force = {rule.rule_id for rule in store.rules()}
     for rule_id in rule_ids:
-        if rule_id in stored:
+        if rule_id in store.stored():
             continue
         if rule_id in in_force:
             raise UsageFailure(
                 f"rule {rule_id!r} comes installed or from a file and cannot be deleted; apply it with `active: false`"
             )
         raise UsageFailure(f"there is no rule {rule_id!r}; `atalaia rules list` shows the ids")
-    _send(settings, [(rule_id, None) for rule_id in rule_ids])
 
 
 def _planned(rule: Rule, current: Rule | None) -> Applied:

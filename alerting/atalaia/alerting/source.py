@@ -66,8 +66,8 @@ class Node:
             return [node.plain() for node in self.value]
         return self.value
 
-    def place(self, path: tuple[str | int, ...], *, of_key: bool = False) -> tuple[int, int]:
-        """Line and column of what lies at `path`, or of the nearest thing above it."""
+    def place(self, path: tuple[str | int, ...]) -> tuple[int, int]:
+        """Line and column where what lies at `path` begins, with its key if it has one; else of what is above it."""
         node = self
         for step in path:
             below: Node | None = None
@@ -76,9 +76,9 @@ class Node:
             elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
                 below = node.value[step]
             if below is None:
-                return node.line, node.column
+                break
             node = below
-        return node.key if of_key and node.key else (node.line, node.column)
+        return node.key or (node.line, node.column)
 
 
 def read(text: str) -> list[Node]:

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final, Self
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from atalaia.alerting.builtin import builtin_rules
 from atalaia.alerting.document import from_document
@@ -29,6 +29,8 @@ OPENING: Final = timedelta(seconds=30)
 """The topic is compacted: a few thousand records at most, read in well under a second."""
 _BATCH: Final = 1_000
 _WAIT_SECONDS: Final = 0.2
+_REASON: Final = 300
+"""Characters of a reason in the log: fastavro's quote whole schemas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +56,15 @@ class RuleStore:
         self._stored: dict[str, Stored] = {}
         self._waiting: deque[Message] = deque()
         self._rules = tuple(self._standing.values())
+        kafka.require(settings.kafka, timeout_seconds=timeout.total_seconds())
         partitions = kafka.partitions_of(settings.kafka, [ALERT_RULES.name])
         if not partitions:
             raise kafka.KafkaUnavailable(f"there is no topic {ALERT_RULES.name}; run `atalaia schemas register`")
-        ends = kafka.end_offsets(settings.kafka, partitions)
-        self._consumer: Consumer = kafka.reader(settings.kafka, "atalaia-rules")
+        self._consumer: Consumer = kafka.reader(
+            settings.kafka, "atalaia-rules", **{"enable.partition.eof": True, "fetch.wait.max.ms": 100}
+        )
         self._consumer.assign([TopicPartition(tp.topic, tp.partition, OFFSET_BEGINNING) for tp in partitions])
-        self._read_to({partition: end for (_, partition), (first, end) in ends.items() if end > first}, timeout)
+        self._read_whole({tp.partition for tp in partitions}, timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +86,7 @@ class RuleStore:
         While the registry does not answer, new rules wait; the next call goes on.
         """
         while messages := self._consumer.consume(_BATCH, timeout=0):
-            self._waiting.extend(messages)
+            self._sort(messages)
         try:
             self._take_in()
         except RegistryUnavailable as exc:
@@ -94,27 +98,32 @@ class RuleStore:
         self._consumer.close()
         self._registry.close()
 
-    def _read_to(self, ends: dict[int, int], timeout: timedelta) -> None:
+    def _read_whole(self, partitions: set[int], timeout: timedelta) -> None:
+        """Reads every partition to where it ends now."""
         deadline = monotonic() + timeout.total_seconds()
-        while ends:
-            for message in self._consumer.consume(_BATCH, timeout=_WAIT_SECONDS):
-                self._waiting.append(message)
-            # The end may be past the last record: compaction and transactions leave holes.
-            for position in self._consumer.position([TopicPartition(ALERT_RULES.name, number) for number in ends]):
-                if position.offset >= ends[position.partition]:
-                    del ends[position.partition]
-            if monotonic() > deadline:
+        while partitions:
+            partitions -= self._sort(self._consumer.consume(_BATCH, timeout=_WAIT_SECONDS))
+            if partitions and monotonic() > deadline:
                 raise kafka.KafkaUnavailable(f"{ALERT_RULES.name} could not be read within {timeout}; is Kafka well?")
         self._take_in()
         self._adopt()
 
+    def _sort(self, messages: list[Message]) -> set[int]:
+        """Puts records in the queue; returns the partitions of which nothing more is to come for now."""
+        ended = set()
+        for message in messages:
+            error = message.error()
+            if error is None:
+                self._waiting.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own name for it
+                ended.add(message.partition())
+            else:
+                log.warning("rules_topic_error", error=error.str())
+        return ended
+
     def _take_in(self) -> None:
         while self._waiting:
-            message = self._waiting[0]
-            if message.error() is None:
-                self._apply(message)
-            else:
-                log.warning("rules_topic_error", error=message.error().str())
+            self._apply(self._waiting[0])
             self._waiting.popleft()
 
     def _apply(self, message: Message) -> None:
@@ -128,7 +137,8 @@ class RuleStore:
         except RegistryUnavailable:
             raise
         except Exception as exc:  # noqa: BLE001 - the dead-letter guard: no rule may keep the others from being judged
-            log.warning("rule_refused", rule_id=rule_id, offset=message.offset(), error=f"{type(exc).__name__}: {exc}")
+            reason = f"{type(exc).__name__}: {exc}"[:_REASON]
+            log.warning("rule_refused", rule_id=rule_id, offset=message.offset(), error=reason)
 
     def _decoded(self, value: bytes, rule_id: str) -> Stored:
         schema_id = codec.schema_id_of(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -79,7 +79,7 @@ def subscribe(
     registry: str = LOCAL_REGISTRY,
     from_beginning: bool = False,
     config: Mapping[str, Any] | None = None,
-) -> Iterator[Alert]:
+) -> Generator[Alert, None, None]:
     """Every alert transition, as it happens, at least once; those of one alert in order.
 
     An alert counts as handled when the loop comes back for the next one: one at which the loop is left, by an

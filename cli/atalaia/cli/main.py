@@ -46,6 +46,8 @@ COMMANDS: Final = (
     Entry("tail", "tail", "Show records as they lie in Kafka, decoded.", PIPELINE),
     Entry("lag", "lag", "Show how far the stream workers and the sink are behind.", PIPELINE),
     Entry("dlq", "dlq", "Dead letters: count, look at, send again.", PIPELINE, group=True),
+    Entry("rules", "rules", "Alert rules: check, put in force, list, delete.", PIPELINE, group=True),
+    Entry("alerts", "alerts", "Alerts: follow what fires and what resolves.", PIPELINE, group=True),
     Entry("schemas", "schemas", "The contracts: check, register, list.", PIPELINE, group=True),
     Entry("worker", "worker", "Run one worker as this process: stream or sink.", PIPELINE, group=True),
 )

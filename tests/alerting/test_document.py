@@ -1,0 +1,202 @@
+"""Written rules mean what they say, in either vocabulary; what they cannot mean is refused, all of it at once."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atalaia.alerting.document import from_document, to_document
+from atalaia.alerting.rules import Aggregate, Channel, Comparison, Rule, RuleError
+from atalaia.schemas.catalogue import catalogue
+from atalaia.schemas.events import Severity
+
+PLAIN: dict[str, Any] = {"name": "x", "metric": "test_metric", "condition": "> 5"}
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+names = texts.filter(lambda text: bool(text.strip()))
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    """Any rule that makes sense."""
+    metric = draw(st.one_of(st.sampled_from(sorted(catalogue())), st.just("test_metric")))
+    legal = sorted(catalogue()[metric].aggregations) if metric in catalogue() else list(Aggregate)
+    window = draw(st.none() | st.sampled_from([1, 5, 60, 180, 60 * 24, 60 * 24 * 31]))
+    return Rule(
+        rule_id=draw(names),
+        name=draw(names),
+        metric_name=metric,
+        version=draw(st.integers(1, 1000)),
+        tenant=draw(st.none() | names),
+        matchers=tuple(sorted(draw(st.dictionaries(texts, texts, max_size=3)).items())),
+        aggregate=Aggregate.LAST if window is None else Aggregate(draw(st.sampled_from(legal))),
+        window=None if window is None else timedelta(minutes=window),
+        comparison=draw(st.sampled_from(Comparison)),
+        threshold=draw(st.floats(allow_nan=False, allow_infinity=False)),
+        hold=draw(st.timedeltas(timedelta(), timedelta(days=31)).map(lambda t: t - t % timedelta(milliseconds=1))),
+        severity=draw(st.sampled_from(Severity)),
+        minimum_count=0 if window is None else draw(st.integers(0, 100)),
+        annotations=tuple(sorted(draw(st.dictionaries(texts, texts, max_size=3)).items())),
+        actions=tuple(draw(st.lists(texts, max_size=3))),
+        channels=tuple(draw(st.lists(st.sampled_from(Channel), max_size=3))),
+        recipients=tuple(draw(st.lists(texts, max_size=3))),
+        is_active=draw(st.booleans()),
+    )
+
+
+@given(rules())
+def test_a_rule_survives_being_written(rule: Rule) -> None:
+    """To JSON and back changes nothing, whatever labels and texts are made of."""
+    assert from_document(json.loads(json.dumps(to_document(rule)))) == rule
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists), st.data())
+def test_any_value_in_any_field_is_judged_or_refused(value: Any, data: st.DataObject) -> None:
+    """Nothing that a parser can produce does more than be refused."""
+    field = data.draw(st.sampled_from([*to_document(from_document(PLAIN)), "aggregate", "window", "where", "actions"]))
+    with suppress(RuleError):
+        from_document(PLAIN | {field: value})
+
+
+def test_the_api_form() -> None:
+    """F2.5's JSON, as it stands, is the latest value against a threshold."""
+    written = {
+        "rule_name": "Low revenue",
+        "metric_name": "revenue_hourly",
+        "condition": "<",
+        "threshold_value": 1500,
+        "severity": "medium",
+        "notification_channels": ["email", "slack"],
+        "notification_recipients": ["ops@example.com"],
+        "is_active": True,
+    }
+    rule = from_document(written)
+    assert (rule.rule_id, rule.aggregate, rule.window) == ("low-revenue", Aggregate.LAST, None)
+    assert (rule.comparison, rule.threshold, rule.severity) == (Comparison.BELOW, 1500.0, Severity.MEDIUM)
+    assert (rule.channels, rule.recipients) == ((Channel.EMAIL, Channel.SLACK), ("ops@example.com",))
+
+
+def test_the_full_form() -> None:
+    """Aggregate, window, for, where, texts and actions."""
+    rule = from_document(
+        {
+            "alert": "HighResponseTime",
+            "metric": "http_request_duration",
+            "where": {"endpoint": "/pay", "affiliate_id": 7},
+            "aggregate": "P95",
+            "window": "5m",
+            "condition": "> 1000",
+            "for": "5m",
+            "severity": "warning",
+            "minimum_count": 20,
+            "summary": "slow",
+            "runbook_url": "https://example.com/slow",
+            "annotations": {"team": "payments"},
+            "actions": "Look at the database",
+        }
+    )
+    assert rule.matchers == (("affiliate_id", "7"), ("endpoint", "/pay"))
+    assert (rule.aggregate, rule.window, rule.hold) == (Aggregate.P95, timedelta(minutes=5), timedelta(minutes=5))
+    assert dict(rule.annotations) == {"runbook_url": "https://example.com/slow", "summary": "slow", "team": "payments"}
+    assert rule.actions == ("Look at the database",)
+
+
+@pytest.mark.parametrize(
+    ("written", "severity"),
+    [
+        ("low", Severity.LOW),
+        ("medium", Severity.MEDIUM),
+        ("HIGH", Severity.HIGH),
+        ("critical", Severity.CRITICAL),
+        ("warning", Severity.MEDIUM),
+        ("info", Severity.LOW),
+        ("P0", Severity.CRITICAL),
+        ("P1", Severity.HIGH),
+        ("p2", Severity.MEDIUM),
+        ("P3", Severity.LOW),
+    ],
+)
+def test_both_vocabularies_of_severity(written: str, severity: Severity) -> None:
+    """F's names, A3's, and priorities."""
+    assert from_document(PLAIN | {"severity": written}).severity is severity
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": ""}, "name is empty"),
+        ({"name": "x" * 201}, "name has 201 characters"),
+        ({"metric": None}, "metric is missing"),
+        ({"condition": "=> 5"}, "condition is '=> 5'; write one of >"),
+        ({"condition": "> 5 BRL"}, "condition is '> 5 BRL'"),
+        ({"condition": ">"}, "threshold is missing"),
+        ({"threshold": 6}, "threshold is given twice"),
+        ({"condition": ">", "threshold": float("nan")}, "threshold is not finite"),
+        ({"condition": ">", "threshold": 10**400}, "threshold is not finite or too large"),
+        ({"condition": ">", "threshold": True}, "threshold is True; it must be a number"),
+        ({"condition": ">", "threshold_value": "5"}, "threshold_value is '5'; it must be a number"),
+        ({"severity": "urgent"}, "severity is 'urgent'; choose one of low, medium"),
+        ({"for": 5}, "for is 5; it must be a duration with a unit"),
+        ({"for": "32d"}, "for is 32d; it must be from 0s to 31d"),
+        ({"aggregate": "sum"}, "window is missing: sum needs one"),
+        ({"window": "5m"}, "window needs an aggregate"),
+        ({"aggregate": "sum", "window": "30s"}, "window is 30s; it must be from 1m to 31d"),
+        ({"aggregate": "sum", "window": "32d"}, "window is 32d; it must be from 1m to 31d"),
+        ({"aggregate": "sum", "window": "90s"}, "slides by 1m and must be a multiple of it"),
+        ({"aggregate": "sum", "window": "3h1m"}, "slides by 5m and must be a multiple of it"),
+        ({"aggregate": "median"}, "aggregate is 'median'; choose one of last, first, sum"),
+        ({"minimum_count": 5}, "minimum_count needs a window"),
+        ({"minimum_count": 1.5}, "minimum_count is 1.5; it must be a whole number"),
+        ({"where": {"a": True}}, "where.a is True; it must be text"),
+        ({"where": "a=b"}, "where is 'a=b'; it must be a mapping"),
+        ({"channels": ["fax"]}, "channels.0 is 'fax'; choose one of email, slack"),
+        ({"actions": ["x"] * 65}, "actions has 65 entries"),
+        ({"actions": [["x"]]}, "actions.0 is a list; it must be text"),
+        ({"summary": "x" * 5000}, "summary has 5000 characters"),
+        ({"summary": "\ud83d"}, "summary contains half of a surrogate pair"),
+        ({"summary": "x", "annotations": {"summary": "y"}}, "summary is given twice"),
+        ({"active": "yes"}, "active is 'yes'; it must be true or false"),
+        ({"rule_name": "y"}, "rule_name says again what name says"),
+        ({"by": ["region"]}, "by is not understood yet: a rule judges each series by itself"),
+        ({"expr": "up == 0"}, "expr is not understood yet: instead of PromQL write metric"),
+        ({"thresold": 5}, "thresold is not a field of a rule; did you mean threshold?"),
+        ({"zzz" * 9999: 5}, "is not a field of a rule; the fields are name, metric"),
+        ({"version": 0}, "version is 0; versions count from 1"),
+    ],
+)
+def test_what_is_refused_and_why(change: dict[str, Any], said: str) -> None:
+    """Each error names the field as it was spelled, the value, and what would be right."""
+    with pytest.raises(RuleError) as caught:
+        from_document(PLAIN | change)
+    assert said in "\n".join(map(str, caught.value.faults))
+
+
+@pytest.mark.parametrize(
+    ("metric", "aggregate", "reason"),
+    [
+        ("conversion_rate", "sum", "it is a ratio, already divided"),
+        ("conversion_rate", "p95", "it is a ratio, already divided"),
+        ("api_response_time", "sum", "it is made of single observations"),
+        ("active_users", "sum", "it is a level, not an amount"),
+        ("active_users", "rate", "it is a level, not an amount"),
+        ("chests_opened", "p99", "it counts increments"),
+    ],
+)
+def test_what_means_nothing_is_refused_with_the_reason(metric: str, aggregate: str, reason: str) -> None:
+    """A sum of ratios, levels or latencies is no number, and the error says why and what else there is."""
+    with pytest.raises(RuleError, match=reason) as caught:
+        from_document(PLAIN | {"metric": metric, "aggregate": aggregate, "window": "5m"})
+    assert "choose one of last" in str(caught.value)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    """Faults of fields, of their sense and unknown names come together."""
+    with pytest.raises(RuleError) as caught:
+        from_document({"name": "x", "metric": "y", "condition": "~", "severity": "z", "for": "q", "by": [], "what": 1})
+    assert len(caught.value.faults) == 5
