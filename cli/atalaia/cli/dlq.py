@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from atalaia.cli import context, records, redelivery
+from atalaia.cli.console import results
 from atalaia.cli.dead_letters import DeadLetter, explanation, group, hexdump
 from atalaia.cli.progress import Reached, counting
 from atalaia.cli.records import Decoded, Decoder, Span, Undecodable
@@ -66,7 +67,7 @@ def list_(topic: TopicOption = None, output: OutputOption = Output.TABLE) -> Non
         shown.add_column(title, justify="right" if title == "count" else "left", no_wrap=True)
     for one in groups:
         shown.add_row(one.topic, f"[red]{escape(one.reason)}[/]", f"{one.count:,}", _when(one.first), _when(one.last))
-    Console().print(shown)
+    results().print(shown)
     for reason in sorted({one.reason for one in groups}):
         typer.echo(f"{reason}: {explanation(reason)}", err=True)
 
@@ -115,10 +116,10 @@ def replay_(
     if dry_run:
         for one in groups:
             typer.echo(f"{one.count:,} of {one.reason} would go to {one.topic}")
-        typer.echo(f"{sum(one.count for one in groups):,} records; nothing was sent.", err=True)
+        typer.echo(f"In all {sum(one.count for one in groups):,}; nothing was sent.", err=True)
         return
     redelivery.mark(settings.kafka, spans, reason)
-    typer.echo(f"{sent:,} records sent again.", err=True)
+    typer.echo(f"Sent again: {sent:,}.", err=True)
 
 
 def _topics(topic: str | None) -> list[str]:
@@ -179,8 +180,8 @@ def _as_json(letter: DeadLetter, what: Decoded) -> dict[str, Any]:
         "topic": letter.topic,
         "reason": letter.reason,
         "explanation": explanation(letter.reason),
-        "key": None if record.key is None else records.text(record.key),
-        "headers": {name: records.text(value) for name, value in record.headers},
+        "key": records.literal(record.key),
+        "headers": {name: records.literal(value) for name, value in record.headers},
         "value_base64": base64.b64encode(record.value).decode(),
         **({"undecodable": str(what)} if isinstance(what, Undecodable) else {"decoded": records.plain(what)}),
     }

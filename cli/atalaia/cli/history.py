@@ -57,7 +57,7 @@ class GitHistory:
     def of(self, topic: Topic) -> list[Version]:
         """The distinct texts of the schema's file."""
         name = f"{topic.schema}.avsc"
-        commits = self._git("log", "--reverse", "--format=%h", "--diff-filter=d", self._revision, "--", name).split()
+        commits = self._git("log", "--reverse", "--format=%h", "--diff-filter=AM", self._revision, "--", name).split()
         found: dict[str, Version] = {}
         for commit in commits:
             text = self._git("show", f"{commit}:./{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 
 from atalaia.cli import context, view
+from atalaia.cli.console import results
 from atalaia.cli.stack import Output, OutputOption
 from atalaia.infra import kafka
 from atalaia.infra.settings import Settings
@@ -110,20 +112,21 @@ def compare(earlier: Look, later: Look) -> Row:
         end=later.end,
         lag=later.lag,
         rate=rate,
-        seconds_left=_seconds_left(later.lag, closing),
+        seconds_left=_seconds_left(later.lag, rate, closing),
         pace=_pace(later.lag, rate, closing),
     )
 
 
-def _seconds_left(lag: int, closing: float) -> float | None:
-    if lag == 0:
-        return 0.0
+def _seconds_left(lag: int, rate: float, closing: float) -> float | None:
+    """Of what waits now where that is soon read, else of the whole race with what keeps coming."""
+    if lag <= rate * SOON.total_seconds():
+        return lag / rate if lag else 0.0
     return lag / closing if closing > 0 else None
 
 
 def _pace(lag: int, rate: float, closing: float) -> Pace:
     """A steady stream always has some lag between two commits: what is read within SOON counts as caught up."""
-    if lag == 0 or lag <= rate * SOON.total_seconds():
+    if lag <= rate * SOON.total_seconds():
         return Pace.CAUGHT_UP
     if rate == 0:
         return Pace.STUCK
@@ -147,7 +150,7 @@ def lag(
     """
     settings = context.start()
     kafka.require(settings.kafka)
-    console = Console()
+    console = results()
     try:
         if watch and output is Output.TABLE:
             _watch(settings, console)
@@ -216,25 +219,25 @@ def _watch(settings: Settings, console: Console) -> None:
 def table(found: list[Row]) -> Table:
     """The rows, each group and topic named once."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("group", "topic", "partition", "committed", "end", "lag", "read/s", "left", ""):
-        shown.add_column(title, justify="left" if title in {"group", "topic", ""} else "right", no_wrap=True)
-    named: tuple[str, str] | None = None
-    for row in found:
-        fresh = named != (row.group, row.topic)
-        named = (row.group, row.topic)
-        shown.add_row(
-            row.group if fresh else "",
-            row.topic if fresh else "",
-            str(row.partition),
-            "-" if row.committed is None else f"{row.committed:,}",
-            f"{row.end:,}",
-            f"{row.lag:,}",
-            f"{row.rate:,.0f}",
-            _left(row),
-            f"[{_colour(row.pace)}]● {row.pace}[/]",
-        )
+    for title in ("topic", "part", "committed", "end", "lag", "read/s", "left", ""):
+        shown.add_column(title, justify="left" if title in {"topic", ""} else "right", no_wrap=True)
+    for group, of_group in itertools.groupby(found, lambda row: row.group):
+        shown.add_row(f"[bold cyan]{group}[/]")
+        named = ""
+        for row in of_group:
+            shown.add_row(
+                f"  {row.topic}" if row.topic != named else "",
+                str(row.partition),
+                "-" if row.committed is None else f"{row.committed:,}",
+                f"{row.end:,}",
+                f"{row.lag:,}",
+                f"{row.rate:,.0f}",
+                _left(row),
+                f"[{_colour(row.pace)}]● {row.pace}[/]",
+            )
+            named = row.topic
     total = sum(row.lag for row in found)
-    shown.add_row("", "", "", "", "", f"{total:,}", "", "", "in all", style="dim")
+    shown.add_row("in all", "", "", "", f"{total:,}", "", "", "", style="dim")
     return shown
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
@@ -178,7 +179,7 @@ def record_of(message: Any) -> Record:
 
 
 def plain(value: Any) -> Any:
-    """A decoded record as JSON can carry it: times in ISO 8601, bytes as text with escapes.
+    """A decoded record as JSON can carry it: times in ISO 8601, ids and bytes as text.
 
     >>> plain({"at": datetime(2026, 1, 1, tzinfo=UTC)})
     {'at': '2026-01-01T00:00:00.000Z'}
@@ -189,7 +190,9 @@ def plain(value: Any) -> Any:
         return [plain(entry) for entry in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return text(value) if isinstance(value, bytes) else value
+    if isinstance(value, UUID):
+        return str(value)
+    return literal(value) if isinstance(value, bytes) else value
 
 
 def printable(value: Any) -> Any:
@@ -205,6 +208,15 @@ def printable(value: Any) -> Any:
     if not isinstance(value, str) or value.isprintable():
         return value
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in value)
+
+
+def literal(value: bytes | None) -> str | None:
+    r"""Bytes as JSON carries them: UTF-8 as it is, what isn't escaped.
+
+    >>> literal(b"a\xff")
+    'a\\xff'
+    """
+    return None if value is None else value.decode("utf-8", "backslashreplace")
 
 
 def text(value: bytes | None) -> str:

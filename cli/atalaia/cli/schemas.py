@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atalaia.cli import context, prepare
+from atalaia.cli.console import results
 from atalaia.cli.history import GitHistory, History, RegistryHistory, Version
 from atalaia.cli.stack import Output, OutputOption
 from atalaia.infra import kafka
@@ -134,8 +135,8 @@ def list_(output: OutputOption = Output.TABLE) -> None:
         typer.echo(json.dumps([asdict(row) for row in found], indent=2))
         return
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("topic", "schema", "id", "versions", "partitions", "key", "kept"):
-        shown.add_column(title, justify="right" if title in {"id", "versions", "partitions"} else "left", no_wrap=True)
+    for title in ("topic", "schema", "id", "versions", "parts", "key", "kept"):
+        shown.add_column(title, justify="right" if title in {"id", "versions", "parts"} else "left", no_wrap=True)
     for row in found:
         there = "[red]missing[/]"
         shown.add_row(
@@ -147,7 +148,7 @@ def list_(output: OutputOption = Output.TABLE) -> None:
             row.key,
             row.kept,
         )
-    Console().print(shown)
+    results().print(shown)
 
 
 def kept(retention: timedelta | None) -> str:

@@ -150,8 +150,8 @@ def as_json(record: Record, what: Decoded) -> dict[str, Any]:
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": records.plain(record.at),
-        "key": records.text(record.key) if record.key is not None else None,
-        "headers": {name: records.text(value) for name, value in record.headers},
+        "key": records.literal(record.key),
+        "headers": {name: records.literal(value) for name, value in record.headers},
         **({"error": str(what)} if isinstance(what, Undecodable) else {"value": records.plain(what)}),
     }
 

@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 from rich.console import Console
 
 from atalaia.cli import context, stack, up
+from atalaia.cli.console import results
 from atalaia.cli.demo import cdnow, host, purchases, screen
 from atalaia.cli.demo.incident import SERVICE as PROBED
 from atalaia.cli.demo.incident import AlertWatch, Incident, Story
@@ -61,7 +62,7 @@ def demo(
     """
     started = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
-    said = Said(out=Console(highlight=False), progress=Console(stderr=True, highlight=False))
+    said = Said(out=results(), progress=Console(stderr=True, highlight=False))
     with _stack(port_offset, said) as settings, Run.on(settings, said) as run:
         passed = run.everything()
         run.conclude(passed, seconds=time.monotonic() - started)
