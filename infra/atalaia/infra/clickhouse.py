@@ -19,6 +19,7 @@ from atalaia.infra.settings import ClickHouseSettings
 CONNECT_SECONDS: Final = 5
 STATEMENT_SECONDS: Final = 60
 """A statement that takes longer is given up by both ends; well under Kafka's max.poll.interval.ms of five minutes."""
+_GIST_CHARACTERS: Final = 300
 
 
 class ClickHouseUnavailable(Failure):
@@ -68,12 +69,20 @@ def errors(settings: ClickHouseSettings) -> Iterator[None]:
     except (ClickHouseError, OSError) as exc:
         code = exc.code if isinstance(exc, DriverError) else None
         if code:
-            raise ClickHouseRefused(f"ClickHouse at {settings.url}: {_first_line(exc)}", code) from exc
+            raise ClickHouseRefused(f"ClickHouse at {settings.url}: {gist(str(exc))}", code) from exc
         raise ClickHouseUnavailable(
-            f"ClickHouse at {settings.url} does not answer ({_first_line(exc)}); start it with `atalaia up` "
+            f"ClickHouse at {settings.url} does not answer ({gist(str(exc))}); start it with `atalaia up` "
             "or set ATALAIA_CLICKHOUSE__URL"
         ) from exc
 
 
-def _first_line(exc: BaseException) -> str:
-    return " ".join(str(exc).split())[:300]
+def gist(message: str) -> str:
+    """What went wrong, without what the driver and the server wrap around it.
+
+    >>> gist("Received ClickHouse exception, code: 62, server response: Code: 62. DB::Exception: Syntax error: failed "
+    ...      "at 1. (SYNTAX_ERROR) (version 26.9.2.1 (official build)) (for url http://127.0.0.1:8123)")
+    'Syntax error: failed at 1. (SYNTAX_ERROR)'
+    """
+    text = " ".join(message.split())
+    _, found, rest = text.partition("DB::Exception: ")
+    return (rest.partition(" (version ")[0].partition(" (for url ")[0] if found else text)[:_GIST_CHARACTERS]

@@ -110,6 +110,18 @@ def committed_offsets(
     return {(tp.topic, tp.partition): (tp.offset if tp.offset >= 0 else None) for tp in found}
 
 
+def members(settings: KafkaSettings, group: str) -> int:
+    """How many members a consumer group has at this moment; none of a group that doesn't exist."""
+    client = admin(settings)  # has to live until the answer is there
+    answer = client.describe_consumer_groups([group], request_timeout=TIMEOUT_SECONDS)
+    try:
+        return len(answer[group].result(TIMEOUT_SECONDS).members)
+    except KafkaException as exc:
+        if exc.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return 0
+        raise
+
+
 def reader(settings: KafkaSettings, group: str, **more: object) -> Consumer:
     """A consumer that commits nothing and starts at the beginning: for tools that look at a topic."""
     return Consumer(

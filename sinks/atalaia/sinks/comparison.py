@@ -18,6 +18,17 @@ from atalaia.schemas.events import Granularity
 from atalaia.sinks.schema import FREQUENCIES, GRANULARITIES, by_tier, tier_days
 from atalaia.sinks.verify import SUM_TOLERANCE
 
+
+def _dimensions() -> str:
+    pairs = dimension_pairs()
+    metrics = ", ".join(f"'{name}'" for name in sorted({name for name, _ in pairs}))
+    of_series = ", ".join(f"('{name}', '{key}')" for name, key in pairs)
+    kept = f"mapSort(mapFilter((k, v) -> (metric_name, k) IN ({of_series}), metadata))"
+    return f"if(metric_name IN ({metrics}), {kept}, mapFilter((k, v) -> false, metadata))"
+
+
+DIMENSIONS: Final = _dimensions()
+"""The part of an event's metadata that is part of its series, as the catalogue says."""
 LABELS: Final = ("tenant", "metric_name", "service_name", "region", "affiliate_id", "unit", "frequency")
 EXAMPLES: Final = 50
 """So many differing windows are listed."""
@@ -34,33 +45,40 @@ _SPILL: Final = "SETTINGS max_bytes_before_external_group_by = 400000000"
 """Windows may be many: above this, ClickHouse groups on disk."""
 
 
+_LENGTH: Final = {
+    Granularity.MINUTE: "toIntervalMinute(1)",
+    Granularity.HOUR: "toIntervalHour(1)",
+    Granularity.DAY: "toIntervalDay(1)",
+    Granularity.MONTH: "toIntervalMonth(1)",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which windows to compare: those that start in [`start`, `end`) and of which no event can be past retention.
+    """Which windows: those that lie in [`start`, `end`), and of which no event can be past retention at `now`.
 
     `whole`: raw is known to have every event that there ever was; then only the rollups' own retention counts.
     """
 
     granularity: Granularity
     retention: RetentionSettings
+    now: datetime
     whole: bool = False
     start: datetime | None = None
     end: datetime | None = None
 
-    @property
-    def days(self) -> int:
-        """How long the rollups are kept."""
-        return dict(zip(GRANULARITIES, tier_days(self.retention), strict=True))[self.granularity]
-
     def sql(self, window: str) -> str:
-        """The same as a condition on a window's start and frequency."""
-        days = (
-            str(self.days) if self.whole else f"least({self.days}, {by_tier('frequency', FREQUENCIES, self.retention)})"
-        )
-        parts = [f"{window} > now() - toIntervalDay({days})"]
+        """The same as a condition on the start of a window; the row's frequency must be at hand."""
+        days = dict(zip(GRANULARITIES, tier_days(self.retention), strict=True))[self.granularity]
+        kept = str(days) if self.whole else f"least({days}, {by_tier('frequency', FREQUENCIES, self.retention)})"
+        parts = [f"{window} > {_instant(self.now)} - toIntervalDay({kept})"]
         parts += [f"{window} >= {_instant(self.start)}"] if self.start else []
-        parts += [f"{window} < {_instant(self.end)}"] if self.end else []
+        parts += [f"{self.end_of(window)} <= {_instant(self.end)}"] if self.end else []
         return " AND ".join(parts)
+
+    def end_of(self, window: str) -> str:
+        """The end of a window, from the SQL of its start."""
+        return f"{window} + {_LENGTH[self.granularity]}"
 
 
 def overview(scope: Scope) -> str:
@@ -79,11 +97,11 @@ def overview(scope: Scope) -> str:
             (
                 SELECT id, any(start) AS start, true AS raw, count() AS count, sum(value) AS sum, min(value) AS min,
                     max(value) AS max, sum(abs(value)) AS magnitude
-                FROM ({_events(scope)}) GROUP BY id
+                FROM ({events(scope)}) GROUP BY id
                 UNION ALL
                 SELECT id, any(start) AS start, false AS raw, sum(r.count) AS count, sum(r.sum) AS sum,
                     min(r.min) AS min, max(r.max) AS max, 0. AS magnitude
-                FROM ({_rows(scope)}) AS r GROUP BY id
+                FROM ({rows(scope)}) AS r GROUP BY id
             )
             GROUP BY id
         )
@@ -109,12 +127,12 @@ def differences(scope: Scope, first: datetime, ends: Mapping[int, int]) -> str:
                 any(rollup.count) AS rn, any(rollup.sum) AS rs, any(rollup.min) AS rlo, any(rollup.max) AS rhi,
                 countIf(NOT ({known}) AND {due}) AS missing,
                 sumIf(abs(value), {known}) AS magnitude
-            FROM ({_events(scope, first)}) AS event
+            FROM ({events(scope, first)}) AS event
             LEFT JOIN
             (
                 SELECT id, sum(r.count) AS count, sum(r.sum) AS sum, min(r.min) AS min, max(r.max) AS max,
                     max(r.version) AS version
-                FROM ({_rows(scope, first)}) AS r GROUP BY id
+                FROM ({rows(scope, first)}) AS r GROUP BY id
             ) AS rollup USING (id)
             GROUP BY id
         )
@@ -130,35 +148,32 @@ def orphans(scope: Scope) -> str:
         SELECT count() OVER () AS differing, {", ".join(f"any({label})" for label in LABELS)},
             toUnixTimestamp(any(start)), any(_partition), 0, 0., 0., 0.,
             sum(r.count), sum(r.sum), min(r.min), max(r.max), 0, 0.
-        FROM ({_rows(scope)}) AS r
-        WHERE id NOT IN (SELECT id FROM ({_events(scope)}))
+        FROM ({rows(scope)}) AS r
+        WHERE id NOT IN (SELECT id FROM ({events(scope)}))
         GROUP BY id
         ORDER BY 9, 2 LIMIT {EXAMPLES}
         {_SPILL}
     """
 
 
-def _events(scope: Scope, first: datetime | None = None) -> str:
-    """Events with the identity of the window that they are in."""
+def events(scope: Scope, first: datetime | None = None, *, more: str = "") -> str:
+    """Events with the identity (`id`) and the start of the window that they are in; `more` columns by their names."""
     window = _WINDOW[scope.granularity]
-    pairs = dimension_pairs()
-    named = ", ".join(f"'{name}'" for name in sorted({name for name, _ in pairs}))
-    of_series = ", ".join(f"('{name}', '{key}')" for name, key in pairs)
-    dimensions = f"toString(mapSort(mapFilter((k, v) -> (metric_name, k) IN ({of_series}), metadata)))"
     since = f" AND timestamp >= {_instant(first)}" if first else ""
     return f"""
-        SELECT {_id(f"if(metric_name IN ({named}), {dimensions}, '{{}}')", window)} AS id, {window} AS start,
-            _partition, _offset, value, {", ".join(LABELS)}
+        SELECT {_id(f"toString({DIMENSIONS})", window)} AS id, {window} AS start, _partition, _offset, value,
+            {", ".join(LABELS)}{more}
         FROM metric_events WHERE {scope.sql(window)}{since}
     """
 
 
-def _rows(scope: Scope, first: datetime | None = None) -> str:
+def rows(scope: Scope, first: datetime | None = None) -> str:
     """Rollup rows with the identity of their window. A shard is partition-offset."""
     since = f" AND window_start >= {_instant(first)}" if first else ""
     return f"""
         SELECT {_id("toString(mapSort(dimensions))", "window_start")} AS id, window_start AS start,
-            toUInt16(splitByChar('-', shard)[1]) AS _partition, count, sum, min, max, version, {", ".join(LABELS)}
+            toUInt16(splitByChar('-', shard)[1]) AS _partition, toUInt64(splitByChar('-', shard)[2]) AS opened,
+            count, sum, min, max, version, {", ".join(LABELS)}
         FROM metric_rollups FINAL
         WHERE granularity = '{scope.granularity}' AND {scope.sql("window_start")}{since}
     """

@@ -34,7 +34,7 @@ def gather(
     end: datetime | None = None,
     wait: timedelta = timedelta(0),
 ) -> Report:
-    """The report on everything that is in Kafka now; windows that start in [`start`, `end`) are compared.
+    """The report on everything that is in Kafka now; windows that lie in [`start`, `end`) are compared.
 
     Looks again until nothing speaks against the proof, for as long as `wait`: what is in Kafka needs a few seconds
     to come through. Events that come meanwhile are left out, so it works beside a running load. Raises
@@ -46,11 +46,15 @@ def gather(
     ends = kafka.end_offsets(settings.kafka, kafka.partitions_of(settings.kafka, topics))
     client = clickhouse.connect(settings.clickhouse)
     with clickhouse.errors(settings.clickhouse):
-        while True:
-            report = _look(settings, client, ends, start=start, end=end, began=began)
-            if not faults(report) or time.monotonic() - began > wait.total_seconds():
-                return report
+        while _behind(settings, ends) and time.monotonic() - began < wait.total_seconds():
             time.sleep(LOOK_AGAIN_SECONDS)
+        while True:
+            looked = time.monotonic()
+            report = _look(settings, client, ends, start=start, end=end, began=began)
+            now = time.monotonic()
+            if not faults(report) or now - began > wait.total_seconds():
+                return report
+            time.sleep(max(LOOK_AGAIN_SECONDS, now - looked))  # not to slow down what we wait for
 
 
 def _look(
@@ -59,8 +63,10 @@ def _look(
     partitions = tuple(_partitions(settings, client, ends))
     whole = all(each.begin == 0 and each.unaccounted == 0 for each in partitions)
     due = {each.number: each.end for each in partitions}
+    now = datetime.now(UTC)
     comparisons = tuple(
-        _compare(client, Scope(granularity, settings.retention, whole, start, end), due) for granularity in Granularity
+        _compare(client, Scope(granularity, settings.retention, now, whole, start, end), due)
+        for granularity in Granularity
     )
     return Report(partitions, comparisons, _behind(settings, ends), _repeated_ids(client), time.monotonic() - began)
 
@@ -121,10 +127,10 @@ def _totals(count: int, total: float, least: float, most: float) -> Totals:
 
 
 def _behind(settings: Settings, ends: Ends) -> dict[str, int]:
-    """Records that were there at the start and that a worker has yet to take (of metrics, the sink's by partition)."""
+    """Records that were there at the start and that a worker has yet to take."""
     reads = {
         settings.streams.application: [METRICS.name],
-        settings.sinks.group: [ROLLUPS.name, *(topic.name for topic in DEAD_LETTERS)],
+        settings.sinks.group: [METRICS.name, ROLLUPS.name, *(topic.name for topic in DEAD_LETTERS)],
     }
     found: dict[str, int] = {}
     for group, topics in reads.items():
@@ -133,7 +139,7 @@ def _behind(settings: Settings, ends: Ends) -> dict[str, int]:
             begin, end = ends.get((topic, number), (0, 0))
             left = max(0, end - max(begin, offset or 0))
             if left:
-                name = f"{group} in {topic}"
+                name = f"{group} ({topic})"
                 found[name] = found.get(name, 0) + left
     return found
 

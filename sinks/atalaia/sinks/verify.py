@@ -117,14 +117,12 @@ def faults(report: Report) -> list[str]:
         for each in report.comparisons
         if each.different
     ]
-    found += [f"{where}: {records} records are waiting to be taken" for where, records in sorted(report.behind.items())]
+    found += [f"{who} has yet to take {records} records" for who, records in sorted(report.behind.items())]
     return found
 
 
 def _of_partition(partition: Partition) -> Iterable[str]:
     where = f"partition {partition.number}"
-    if partition.lag:
-        yield f"{where}: {partition.lag} records are waiting for the sink"
     if partition.unaccounted > 0:
         yield f"{where}: {partition.unaccounted} records are neither in raw nor in the dead letters"
     if partition.unaccounted < 0:
