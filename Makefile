@@ -17,8 +17,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Atalaia needs Python 3.11 or later: make PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --progress-bar on --quiet -c constraints.txt -e '.[local]' --group dev
+	@echo "Installing into $(VENV): about 200 packages, 1.5 GB on disk, one or two minutes"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local]' --group dev
 	@touch $@
+	@echo "Installed."
 
 demo: setup ## Start it all, replay real purchases, prove the numbers (EXIT=1 leaves when done)
 	$(BIN)/atalaia demo $(if $(EXIT),--exit)
