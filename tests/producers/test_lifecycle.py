@@ -54,6 +54,30 @@ if __name__ == '__main__':
     assert [child.exitcode for child in children] == [0, 0]
 """
 
+# librdkafka's mock cluster acknowledges; the registry is one line.
+_FORKS_UNDER_LOAD = """
+import os, threading
+from atalaia.producers import Producer
+class Ids:
+    def id_of(self, topic): return 1
+metrics = Producer(service_name='shop', registry=Ids(), config={'test.mock.num.brokers': 1}, on_full='drop_oldest')
+over = threading.Event()
+def work():
+    while not over.wait(0.001): metrics.emit('order_value', 1)
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads: thread.start()
+for _ in range(5):
+    child = os.fork()
+    if not child:
+        for _ in range(100): metrics.emit('order_value', 2)
+        os._exit(0 if metrics.flush(30).acknowledged == 100 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+over.set()
+for thread in threads: thread.join()
+stats = metrics.close(30)
+assert stats.acknowledged == stats.emitted, stats
+"""
+
 
 def run(program: str, service: str, environment: dict[str, str]) -> str:
     """What a program that ends well prints."""
@@ -117,6 +141,11 @@ def test_after_a_fork_each_process_sends_its_own_once(
             if record.event["producer_id"] == producer_id and record.event["metric_name"] == "orders"
         ]
         assert sorted(sequences) == list(range(count if count == 500 else 2500))
+
+
+def test_a_process_may_fork_while_its_threads_emit(service: str) -> None:
+    """From the first event on, the child is never stuck on what a thread of the parent held."""
+    run(_FORKS_UNDER_LOAD, service, _NOWHERE)
 
 
 @pytest.mark.e2e

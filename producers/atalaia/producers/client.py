@@ -11,7 +11,7 @@ import confluent_kafka
 
 from atalaia.producers.buffer import Bounds, OnFull
 from atalaia.producers.config import librdkafka_config
-from atalaia.producers.courier import Courier
+from atalaia.producers.courier import TOPICS, Courier
 from atalaia.producers.emitter import Emitter
 from atalaia.producers.errors import BufferFull, ConfigError
 from atalaia.producers.fields import text
@@ -19,6 +19,7 @@ from atalaia.producers.outcomes import OnError, Stats
 from atalaia.producers.records import Origin
 from atalaia.producers.reporter import Reporter
 from atalaia.producers.schema_ids import HttpSchemaIds, SchemaIds
+from atalaia.schemas.catalogue import catalogue
 from atalaia.schemas.events import DEFAULT_TENANT
 
 _BOOTSTRAP: Final = "ATALAIA_KAFKA__BOOTSTRAP_SERVERS"
@@ -57,12 +58,13 @@ class Producer(Emitter):
         bootstrap = bootstrap or os.environ.get(_BOOTSTRAP) or "127.0.0.1:9092"
         registry = registry or os.environ.get(_REGISTRY) or "http://127.0.0.1:8081"
         tenant = tenant or os.environ.get(_TENANT) or DEFAULT_TENANT
+        catalogue()  # read now: not during the first emit, nor by one thread while another forks
         super().__init__(Origin(text("tenant", tenant), text("service_name", service_name)))
         more = dict(config or {})
         self._courier = Courier(
             bounds,
             lambda courier: _connect(bootstrap, bounds, more, courier),
-            HttpSchemaIds(registry) if isinstance(registry, str) else registry,
+            HttpSchemaIds(registry, TOPICS) if isinstance(registry, str) else registry,
             Reporter(on_error),
         )
         self.put = self._courier.buffer.put  # type: ignore[method-assign]  # one call less for every event

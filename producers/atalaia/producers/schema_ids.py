@@ -7,8 +7,10 @@ import: too much for a question that a service asks once.
 from __future__ import annotations
 
 import base64
+import encodings.idna  # noqa: F401 - see HttpSchemaIds
 import json
 import ssl
+from collections.abc import Iterable
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from importlib.resources import files
 from typing import Final, Protocol
@@ -35,9 +37,14 @@ class SchemaIds(Protocol):
 
 
 class HttpSchemaIds:
-    """A registry that speaks the Confluent REST API; `http(s)://user:password@host:port/path` is understood."""
+    """A registry that speaks the Confluent REST API; `http(s)://user:password@host:port/path` is understood.
 
-    def __init__(self, url: str) -> None:
+    It asks from a background thread, so all that must be imported or read for that is so beforehand: a process that
+    forks while another thread imports leaves the child a lock that nobody will release.
+    """
+
+    def __init__(self, url: str, topics: Iterable[Topic]) -> None:
+        self._questions = {topic.name: schema_question(topic) for topic in topics}
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ConfigError(f"registry={url!r}: must be a URL like http://127.0.0.1:8081")
@@ -56,7 +63,7 @@ class HttpSchemaIds:
 
     def id_of(self, topic: Topic) -> int:
         """The id; `RegistryTrouble` where there is none. Takes at most a few seconds."""
-        status, answer = self._post(f"{self._path}/subjects/{topic.subject}", schema_question(topic))
+        status, answer = self._post(f"{self._path}/subjects/{topic.subject}", self._questions[topic.name])
         if status == _NOT_FOUND:
             raise RegistryTrouble(
                 f"{topic.subject} is not in the registry at {self._shown}: run `atalaia schemas register`"
