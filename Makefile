@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Atalaia needs Python 3.11 or later: make PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@echo "Installing into $(VENV): about 200 packages, 1.5 GB on disk, one or two minutes"
+	@echo "Installing into $(VENV): about 130 packages, 1.2 GB on disk, one or two minutes"
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local]' --group dev
 	@touch $@
 	@echo "Installed."
