@@ -13,6 +13,9 @@ from atalaia.infra.errors import Failure
 from atalaia.infra.settings import KafkaSettings, librdkafka
 
 TIMEOUT_SECONDS: Final = 15.0
+_COORDINATOR_MOVES: Final = frozenset(
+    {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR}
+)
 
 
 class KafkaUnavailable(Failure):
@@ -102,12 +105,23 @@ def end_offsets(
 def committed_offsets(
     settings: KafkaSettings, group: str, partitions: Iterable[TopicPartition]
 ) -> dict[tuple[str, int], int | None]:
-    """The next offset a consumer group would read of each partition; None where it has committed nothing."""
+    """The next offset a consumer group would read of each partition; None where it has committed nothing.
+
+    Waits up to TIMEOUT_SECONDS for the group's coordinator, which a broker that has just started still loads.
+    """
     request = ConsumerGroupTopicPartitions(group, list(partitions))
     client = admin(settings)  # has to live until the answer is there: nobody else would ever set the future
-    answer = client.list_consumer_group_offsets([request], request_timeout=TIMEOUT_SECONDS)
-    found = answer[group].result(TIMEOUT_SECONDS).topic_partitions
-    return {(tp.topic, tp.partition): (tp.offset if tp.offset >= 0 else None) for tp in found}
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        answer = client.list_consumer_group_offsets([request], request_timeout=TIMEOUT_SECONDS)
+        try:
+            found = answer[group].result(TIMEOUT_SECONDS).topic_partitions
+        except KafkaException as exc:
+            if exc.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return {(tp.topic, tp.partition): (tp.offset if tp.offset >= 0 else None) for tp in found}
 
 
 def members(settings: KafkaSettings, group: str) -> int:
