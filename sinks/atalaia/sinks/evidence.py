@@ -65,7 +65,7 @@ def _look(
     due = {each.number: each.end for each in partitions}
     now = datetime.now(UTC)
     comparisons = tuple(
-        _compare(client, Scope(granularity, settings.retention, now, whole, start, end), due)
+        compare(client, Scope(granularity, settings.retention, now, whole, start, end), due)
         for granularity in Granularity
     )
     return Report(partitions, comparisons, _behind(settings, ends), _repeated_ids(client), time.monotonic() - began)
@@ -90,7 +90,8 @@ def _partitions(settings: Settings, client: Client, ends: Ends) -> Iterator[Part
         yield Partition(number, begin, checked, end, rows, offsets, letters, gaps)
 
 
-def _compare(client: Client, scope: Scope, due: dict[int, int]) -> Comparison:
+def compare(client: Client, scope: Scope, due: dict[int, int]) -> Comparison:
+    """Raw and rollups of these windows; `due` are the offsets below which rollups should know all, by partition."""
     windows, events, disagreeing, first, without_events = _one(client, comparison.overview(scope))
     differing: list[Any] = []
     orphans: list[Any] = []

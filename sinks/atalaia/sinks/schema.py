@@ -49,7 +49,7 @@ def migrate(settings: Settings) -> list[str]:
 def require(settings: Settings) -> None:
     """Returns where the tables are there; else raises Failure with what to do."""
     with clickhouse.errors(settings.clickhouse):
-        client = clickhouse.connect(settings.clickhouse)
+        client = clickhouse.connect(settings.clickhouse, database="")
         found = client.query(
             "SELECT name FROM system.tables WHERE database = {database:String}",
             parameters={"database": settings.clickhouse.database},
