@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -20,6 +21,7 @@ CONNECT_SECONDS: Final = 5
 STATEMENT_SECONDS: Final = 60
 """A statement that takes longer is given up by both ends; well under Kafka's max.poll.interval.ms of five minutes."""
 _GIST_CHARACTERS: Final = 300
+_ERRNO: Final = re.compile(r"\[Errno -?\d+\] ([\w ]+)")
 
 
 class ClickHouseUnavailable(Failure):
@@ -82,7 +84,11 @@ def gist(message: str) -> str:
     >>> gist("Received ClickHouse exception, code: 62, server response: Code: 62. DB::Exception: Syntax error: failed "
     ...      "at 1. (SYNTAX_ERROR) (version 26.9.2.1 (official build)) (for url http://127.0.0.1:8123)")
     'Syntax error: failed at 1. (SYNTAX_ERROR)'
+    >>> gist("HTTPConnectionPool(…): Max retries exceeded (Caused by X('… [Errno 111] Connection refused'))")
+    'Connection refused'
     """
     text = " ".join(message.split())
+    if failed := _ERRNO.search(text):
+        return failed.group(1)
     _, found, rest = text.partition("DB::Exception: ")
     return (rest.partition(" (version ")[0].partition(" (for url ")[0] if found else text)[:_GIST_CHARACTERS]
