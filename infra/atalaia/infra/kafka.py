@@ -6,16 +6,14 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from atalaia.infra.errors import Failure
 from atalaia.infra.settings import KafkaSettings, librdkafka
 
 TIMEOUT_SECONDS: Final = 15.0
-_COORDINATOR_MOVES: Final = frozenset(
-    {KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR}
-)
+_LEADER_MOVES: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 
 
 class KafkaUnavailable(Failure):
@@ -94,12 +92,27 @@ def partitions_of(settings: KafkaSettings, topics: Iterable[str]) -> list[TopicP
 def end_offsets(
     settings: KafkaSettings, partitions: Iterable[TopicPartition]
 ) -> dict[tuple[str, int], tuple[int, int]]:
-    """First and next offset of each partition, by (topic, partition)."""
+    """First and next offset of each partition, by (topic, partition). Waits for leaders that are just being elected."""
     wanted = list(partitions)
     client = admin(settings)
-    first = client.list_offsets({tp: OffsetSpec.earliest() for tp in wanted}, request_timeout=TIMEOUT_SECONDS)
-    after = client.list_offsets({tp: OffsetSpec.latest() for tp in wanted}, request_timeout=TIMEOUT_SECONDS)
-    return {(tp.topic, tp.partition): (first[tp].result().offset, after[tp].result().offset) for tp in wanted}
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            first, after = (
+                _offsets(client, wanted, OffsetSpec.earliest()),
+                _offsets(client, wanted, OffsetSpec.latest()),
+            )
+        except KafkaException as exc:
+            if exc.args[0].code() not in _LEADER_MOVES or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return {place: (first[place], after[place]) for place in first}
+
+
+def _offsets(client: AdminClient, wanted: list[TopicPartition], spec: Any) -> dict[tuple[str, int], int]:
+    answer = client.list_offsets(dict.fromkeys(wanted, spec), request_timeout=TIMEOUT_SECONDS)
+    return {(tp.topic, tp.partition): answer[tp].result(TIMEOUT_SECONDS).offset for tp in wanted}
 
 
 def committed_offsets(
@@ -107,21 +120,16 @@ def committed_offsets(
 ) -> dict[tuple[str, int], int | None]:
     """The next offset a consumer group would read of each partition; None where it has committed nothing.
 
-    Waits up to TIMEOUT_SECONDS for the group's coordinator, which a broker that has just started still loads.
+    Asked by a consumer that doesn't join the group: it waits for the group's coordinator, which a broker that has just
+    started still loads. The admin client's `list_consumer_group_offsets` ends the process there: librdkafka 2.16
+    reaches for the consumer group that an admin client doesn't have (SIGSEGV in rd_kafka_cgrp_op).
     """
-    request = ConsumerGroupTopicPartitions(group, list(partitions))
-    client = admin(settings)  # has to live until the answer is there: nobody else would ever set the future
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while True:
-        answer = client.list_consumer_group_offsets([request], request_timeout=TIMEOUT_SECONDS)
-        try:
-            found = answer[group].result(TIMEOUT_SECONDS).topic_partitions
-        except KafkaException as exc:
-            if exc.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return {(tp.topic, tp.partition): (tp.offset if tp.offset >= 0 else None) for tp in found}
+    consumer = reader(settings, group)
+    try:
+        found = consumer.committed(list(partitions), timeout=TIMEOUT_SECONDS)
+    finally:
+        consumer.close()
+    return {(tp.topic, tp.partition): (tp.offset if tp.offset >= 0 else None) for tp in found}
 
 
 def members(settings: KafkaSettings, group: str) -> int:
