@@ -82,7 +82,8 @@ def show(
     """Show one dead letter: its headers, why it is one, its bytes, and what can be made of them."""
     settings = context.start()
     letter = _at(settings, topic, offset) if offset else _newest(settings, topic, number)
-    what = Decoder(Registry(settings.registry.url)).decode(letter.topic, letter.record.value)
+    with Registry(settings.registry.url) as registry:
+        what = Decoder(registry).decode(letter.topic, letter.record.value)
     if output is Output.JSON:
         typer.echo(json.dumps(_as_json(letter, what), ensure_ascii=False, indent=2))
     else:

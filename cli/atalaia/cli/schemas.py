@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Annotated, Final
@@ -91,9 +93,9 @@ def check(
 
     Exit code 1, with the reasons, when one is refused.
     """
-    history = _history(against)
-    findings = [judge(topic, schema_text(topic.schema), history.of(topic)) for topic in TOPICS if topic.schema]
-    gone = [f"{name} is gone: records written with it could not be read any more" for name in history.gone()]
+    with _history(against) as history:
+        findings = [judge(topic, schema_text(topic.schema), history.of(topic)) for topic in TOPICS if topic.schema]
+        gone = [f"{name} is gone: records written with it could not be read any more" for name in history.gone()]
     if output is Output.JSON:
         typer.echo(json.dumps({"schemas": [asdict(one) for one in findings], "gone": gone}, indent=2))
     else:
@@ -185,13 +187,16 @@ def _id(registry: Registry, topic: Topic) -> int | None:
         return None
 
 
-def _history(against: str) -> History:
+@contextmanager
+def _history(against: str) -> Iterator[History]:
     place, _, revision = against.partition(":")
     if place == "git" and revision:
-        return GitHistory(revision)
-    if against != "registry":
+        yield GitHistory(revision)
+    elif against == "registry":
+        with Registry(context.start().registry.url) as registry:
+            yield RegistryHistory(registry)
+    else:
         raise UsageFailure(f"--against {against}: write registry, or git:REVISION, for example git:main")
-    return RegistryHistory(Registry(context.start().registry.url))
 
 
 def _print_findings(findings: list[Finding], gone: list[str], against: str) -> None:

@@ -80,24 +80,25 @@ def tail(  # noqa: PLR0917 - each is an option of the command line
     found = records.spans(settings.kafka, topics_of(topic))
     if not found:
         raise UsageFailure(f"tail {topic}: no such topic in Kafka; `atalaia schemas register` creates ours")
-    decoder = Decoder(Registry(settings.registry.url))
     console = Console(highlight=False, soft_wrap=True)
+    with Registry(settings.registry.url) as registry:
+        decoder = Decoder(registry)
 
-    def matches(record: Record) -> bool:
-        return metric is None or is_of(metric, decoder.decode(record.topic, record.value))
+        def matches(record: Record) -> bool:
+            return metric is None or is_of(metric, decoder.decode(record.topic, record.value))
 
-    if from_beginning:
-        past: Iterable[Record] = filter(matches, records.read(settings.kafka, found))
-    else:
-        depth = SEARCHED_RECORDS if metric and lines else lines
-        read = records.read(settings.kafka, [span.last(depth) for span in found])
-        past = records.newest(filter(matches, read), lines)
-    coming = records.follow(settings.kafka, found) if follow else ()
-    try:
-        for record in itertools.chain(past, (fresh for fresh in coming if fresh is not None and matches(fresh))):
-            _print(console, record, decoder.decode(record.topic, record.value), output)
-    except KeyboardInterrupt:
-        return
+        if from_beginning:
+            past: Iterable[Record] = filter(matches, records.read(settings.kafka, found))
+        else:
+            depth = SEARCHED_RECORDS if metric and lines else lines
+            read = records.read(settings.kafka, [span.last(depth) for span in found])
+            past = records.newest(filter(matches, read), lines)
+        coming = records.follow(settings.kafka, found) if follow else ()
+        try:
+            for record in itertools.chain(past, (fresh for fresh in coming if fresh is not None and matches(fresh))):
+                _print(console, record, decoder.decode(record.topic, record.value), output)
+        except KeyboardInterrupt:
+            return
 
 
 def topics_of(name: str) -> list[str]:

@@ -61,7 +61,8 @@ def demo(
     slow-down fire and resolve an alert. Every run has a service name of its own, so it can be repeated.
     """
     started = time.monotonic()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
+    for number in (signal.SIGINT, signal.SIGTERM):  # either way, what was started is stopped
+        signal.signal(number, signal.default_int_handler)
     said = Said(out=results(), progress=Console(stderr=True, highlight=False))
     with _stack(port_offset, said) as settings, Run.on(settings, said) as run:
         passed = run.everything()

@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 from atalaia.cli.demo.cdnow import Sale
 from atalaia.cli.demo.verdict import Tally
 from atalaia.infra.errors import Failure
-from atalaia.producers import Delivery, Outcome, Producer
+from atalaia.producers import Delivery, Emitter, Outcome
 
 METRIC: Final = "revenue_daily"
 UNIT: Final = "USD"
@@ -72,7 +72,7 @@ class Acknowledged:
         return Tally(self.purchases, self.cents)
 
 
-def replay(producer: Producer, sales: Iterable[Sale], reached: Callable[[int], None]) -> Tally:
+def replay(producer: Emitter, sales: Iterable[Sale], reached: Callable[[int], None]) -> Tally:
     """Emits every sale and returns what was acknowledged; `reached` hears of acknowledged ones."""
     seen = Acknowledged()
     for number, sale in enumerate(sales):
