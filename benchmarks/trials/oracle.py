@@ -31,7 +31,10 @@ class Totals:
     quantiles: tuple[float, ...]
 
 
-def expected(entries: Iterable[Entry]) -> dict[WindowKey, Totals]:
+Windows: TypeAlias = dict[WindowKey, Totals]
+
+
+def expected(entries: Iterable[Entry]) -> Windows:
     """The exact totals of every window at every granularity."""
     held: dict[WindowKey, list[tuple[int, float]]] = defaultdict(list)
     for entry in entries:
@@ -61,7 +64,7 @@ def _totals(events: list[tuple[int, float]]) -> Totals:
     )
 
 
-def differences(wanted: dict[WindowKey, Totals], found: dict[WindowKey, Totals], *, error: float) -> list[str]:
+def differences(wanted: Windows, found: Windows, *, error: float) -> list[str]:
     """One line a window that is not as it must be; quantiles may be off by the relative `error`."""
     lines = [f"{_name(key)}: is missing, must be {wanted[key]}" for key in wanted.keys() - found.keys()]
     lines += [f"{_name(key)}: must not be, is {found[key]}" for key in found.keys() - wanted.keys()]

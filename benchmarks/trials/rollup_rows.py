@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any, Final, TypeAlias
 
 from benchmarks.trials.ledger import Line
-from benchmarks.trials.oracle import QUANTILES, Totals, WindowKey
+from benchmarks.trials.oracle import QUANTILES, Totals, WindowKey, Windows
 from confluent_kafka import TopicPartition
 
 from atalaia.infra import kafka
@@ -45,7 +45,7 @@ class RollupReader:
                 self._take(decode("Rollup", message.value()[HEADER_BYTES:]))
                 self._next[message.partition()] = message.offset() + 1
 
-    def totals(self) -> dict[WindowKey, Totals]:
+    def totals(self) -> Windows:
         """Every window with its shards added up."""
         shards: dict[WindowKey, list[Row]] = defaultdict(list)
         for (key, _), row in self._rows.items():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from benchmarks.trials.ledger import Entry, Line
-from benchmarks.trials.oracle import Totals, WindowKey, series_of
+from benchmarks.trials.oracle import Totals, Windows, series_of
 
 from atalaia.infra import clickhouse
 from atalaia.infra.settings import RetentionSettings, Settings
@@ -54,9 +54,9 @@ class Tables:
         said = [(lost, "acknowledged and not in metric_events"), (twice, "in metric_events more than once")]
         return [f"{len(of)} events {what}: {', '.join(of[:_EXAMPLES])}, …" for of, what in said if of]
 
-    def totals(self, mine: set[Line]) -> dict[WindowKey, Totals]:
+    def totals(self, mine: set[Line]) -> Windows:
         """The windows of these series as the views show them."""
-        found: dict[WindowKey, Totals] = {}
+        found: Windows = {}
         for granularity, view in _VIEWS.items():
             for metric, service, region, affiliate, dimensions, start, *numbers in self.rows(
                 _WINDOWS.format(view=view)
@@ -76,7 +76,7 @@ class Tables:
         return found
 
 
-def kept(wanted: dict[WindowKey, Totals], retention: RetentionSettings, *, now: datetime) -> dict[WindowKey, Totals]:
+def kept(wanted: Windows, retention: RetentionSettings, *, now: datetime) -> Windows:
     """The windows that are younger than their retention by a day: older ones may be gone, rightly."""
     days = {
         Granularity.MINUTE: retention.real_time_days,

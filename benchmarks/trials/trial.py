@@ -6,13 +6,13 @@ import contextlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from benchmarks import lab
 from benchmarks.trials import oracle, tables
 from benchmarks.trials.ledger import Entry, Ledger, lines
+from benchmarks.trials.oracle import Windows
 from benchmarks.trials.rollup_rows import RollupReader
 
 from atalaia.infra.local.stack import LocalStack
@@ -49,22 +49,16 @@ class Trial:
             lambda: len(self.ledger.entries) >= target, f"{target} events acknowledged", within_seconds=90
         )
 
-    def await_working(self, *workers: lab.Worker) -> None:
-        """Returns when each of the workers (by default all of the trial) has taken events."""
+    def await_assigned(self, *workers: lab.Worker, partitions: int = 1) -> None:
+        """Returns when each of the workers (by default all of the trial) has that many partitions, or more."""
         for worker in workers or self.workers:
             lab.await_condition(
-                partial(_is_working, worker),
-                lambda worker=worker: f"a worker at work (its log ends: {lab.tail(worker.log, 5)})",  # type: ignore[misc]
+                lambda worker=worker: len(worker.partitions()) >= partitions,  # type: ignore[misc]
+                lambda worker=worker: (
+                    f"a worker with {partitions} partitions (its log ends: {lab.tail(worker.log, 5)})"
+                ),  # type: ignore[misc]
                 within_seconds=90,
             )
-
-    def await_assignment(self, worker: lab.Worker, *, partitions: int) -> None:
-        """Returns when a worker has that many partitions."""
-        lab.await_condition(
-            lambda: len(worker.partitions()) == partitions,
-            lambda: f"{partitions} partitions (it has {worker.partitions()})",
-            within_seconds=90,
-        )
 
     def drain(self) -> None:
         """Ends the load; returns when every event is applied and committed."""
@@ -82,20 +76,21 @@ class Trial:
         Rows may come late, never wrong: so the first look waits a while, the second doesn't.
         """
         self.drain()
+        wanted = oracle.expected(self.ledger.entries)
         with contextlib.ExitStack() as held:
             places = [held.enter_context(closing(each)) for each in self._evidence()]
             with contextlib.suppress(lab.NotInTime):
                 lab.await_condition(
-                    lambda: not any(each.faults(self.ledger.entries) for each in places),
+                    lambda: not any(each.faults(self.ledger.entries, wanted) for each in places),
                     "rows",
                     within_seconds=PUBLISHED_WITHIN_SECONDS,
                 )
-            faults = [fault for each in places for fault in each.faults(self.ledger.entries)]
+            faults = [fault for each in places for fault in each.faults(self.ledger.entries, wanted)]
             if faults:
                 return faults
             codes = [worker.stop() for worker in self.workers if worker.running]
             faults = [f"a planned stop ended with exit code {code}" for code in codes if code != 0]
-            return faults + [fault for each in places for fault in each.faults(self.ledger.entries)]
+            return faults + [fault for each in places for fault in each.faults(self.ledger.entries, wanted)]
 
     def _evidence(self) -> list[Evidence]:
         settings = self.stack.settings
@@ -107,7 +102,7 @@ class Trial:
 class Evidence(Protocol):
     """One place where a trial's numbers can be looked up."""
 
-    def faults(self, entries: Sequence[Entry]) -> list[str]:
+    def faults(self, entries: Sequence[Entry], wanted: Windows) -> list[str]:
         """What is wrong with them, a line each."""
         ...
 
@@ -122,12 +117,12 @@ class RollupEvidence:
     def __init__(self, settings: Settings) -> None:
         self._reader = RollupReader(settings)
 
-    def faults(self, entries: Sequence[Entry]) -> list[str]:
+    def faults(self, entries: Sequence[Entry], wanted: Windows) -> list[str]:
         """Windows that are missing, wrong or too many."""
         self._reader.catch_up()
         mine = tables.series(entries)
         found = {key: totals for key, totals in self._reader.totals().items() if key[0] in mine}
-        return oracle.differences(oracle.expected(entries), found, error=RELATIVE_ERROR)
+        return oracle.differences(wanted, found, error=RELATIVE_ERROR)
 
     def close(self) -> None:
         """Frees the consumer."""
@@ -141,15 +136,15 @@ class TableEvidence:
         self._settings = settings
         self._tables = tables.Tables(settings)
 
-    def faults(self, entries: Sequence[Entry]) -> list[str]:
+    def faults(self, entries: Sequence[Entry], wanted: Windows) -> list[str]:
         """Events not there exactly once, windows that the views show wrongly, what `verify` finds (P3, P8)."""
         lost = self._tables.raw_faults(entries)
         if lost:
             return lost
         retention, now = self._settings.retention, tables.now()
-        wanted = tables.kept(oracle.expected(entries), retention, now=now)
+        due = tables.kept(wanted, retention, now=now)
         found = tables.kept(self._tables.totals(tables.series(entries)), retention, now=now)
-        wrong = oracle.differences(wanted, found, error=RELATIVE_ERROR)
+        wrong = oracle.differences(due, found, error=RELATIVE_ERROR)
         return wrong or [f"verify: {fault}" for fault in verify.faults(evidence.gather(self._settings))]
 
     def close(self) -> None:
@@ -170,17 +165,15 @@ def trial(
     events_per_second: int = 2_000,
     environment: Mapping[str, str] = EAGER,
 ) -> Iterator[Trial]:
-    """Workers and a load with series of its own (`name`); neither outlives the block."""
+    """Workers and a load with series of its own (`name`), begun when they are at work; neither outlives the block."""
     made = [lab.Worker("stream", stack, folder / f"stream-{index}.log", environment) for index in range(streams)]
     made += [lab.Worker("sink", stack, folder / f"sink-{index}.log", environment) for index in range(sinks)]
     ledger = Ledger(stack.settings, lines(name, series), events_per_second=events_per_second, seed=seed)
     with lab.workers(made) as running:
-        ledger.start()
+        begun = Trial(stack, ledger, running, seed)
         try:
-            yield Trial(stack, ledger, running, seed)
+            begun.await_assigned()
+            ledger.start()
+            yield begun
         finally:
             ledger.close()
-
-
-def _is_working(worker: lab.Worker) -> bool:
-    return worker.metrics().get("atalaia_records_read_total", 0) > 0

@@ -25,7 +25,7 @@ def test_sink_killed_between_insert_and_commit(full_stack: LocalStack, tmp_path:
     """A sink that dies after an insert and before its commit stores the batch again, and nothing twice."""
     with trial(full_stack, tmp_path, name="failpoint", seed=11, sinks=1) as run:
         _, sink = run.workers
-        run.await_working()
+        run.go_on()
         sink.kill()
         for third in range(1, 4):
             doomed = EAGER | {"ATALAIA_FAILPOINT": f"sink.after_insert:{third}"}
@@ -39,7 +39,6 @@ def test_sink_killed_between_insert_and_commit(full_stack: LocalStack, tmp_path:
 def test_any_worker_killed_at_any_moment(full_stack: LocalStack, tmp_path: Path) -> None:
     """Stream workers and sinks that are killed at random, two of each, lose nothing and count nothing twice."""
     with trial(full_stack, tmp_path, name="random", seed=12, streams=2, sinks=2) as run:
-        run.await_working()
         for _ in range(5):
             run.go_on()
             victim = run.random.choice(run.workers)
@@ -52,7 +51,6 @@ def test_any_worker_killed_at_any_moment(full_stack: LocalStack, tmp_path: Path)
 def test_infrastructure_killed(full_stack: LocalStack, tmp_path: Path) -> None:
     """The broker, then ClickHouse, killed under load: both come back, and every acknowledged event is there once."""
     with trial(full_stack, tmp_path, name="infrastructure", seed=13, sinks=1) as run:
-        run.await_working()
         for component in ("kafka", "clickhouse"):
             run.go_on()
             full_stack.restart(component)

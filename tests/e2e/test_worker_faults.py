@@ -41,7 +41,6 @@ def kafka_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack
 def test_killed_again_and_again(kafka_stack: LocalStack, tmp_path: Path) -> None:
     """A worker that is killed at any moment leaves no event uncounted and none counted twice."""
     with trial(kafka_stack, tmp_path, name="alone", seed=1) as run:
-        run.await_working()
         (worker,) = run.workers
         for _ in range(4):
             run.go_on()
@@ -54,7 +53,6 @@ def test_killed_again_and_again(kafka_stack: LocalStack, tmp_path: Path) -> None
 def test_two_workers_of_which_one_dies(kafka_stack: LocalStack, tmp_path: Path) -> None:
     """Partitions of a killed worker go on where it was, at another, and so do those it gets back."""
     with trial(kafka_stack, tmp_path, name="shared", seed=2, streams=2) as run:
-        run.await_working()
         for _ in range(3):
             run.go_on()
             victim = run.random.choice(run.workers)
@@ -67,25 +65,23 @@ def test_two_workers_of_which_one_dies(kafka_stack: LocalStack, tmp_path: Path) 
 def test_rolling_restart(kafka_stack: LocalStack, tmp_path: Path) -> None:
     """Workers that are stopped as planned, one after the other, lose nothing, and say that they ended well."""
     with trial(kafka_stack, tmp_path, name="rolling", seed=3, streams=2) as run:
-        run.await_working()
         for worker in run.workers:
             run.go_on()
             assert worker.stop() == 0
             run.go_on(fewest=500, most=2_000)
             worker.start()
-            run.await_working()
+            run.await_assigned()
         assert run.verdict() == []
 
 
 def test_paused_longer_than_its_session(kafka_stack: LocalStack, tmp_path: Path) -> None:
     """A worker that was taken for dead and wakes up again spoils nothing of what its successor did."""
     with trial(kafka_stack, tmp_path, name="paused", seed=4, streams=2) as run:
-        run.await_working()
         paused, other = run.workers
         run.go_on()
         paused.pause()
         before = other.metrics()["atalaia_records_read_total"]
-        run.await_assignment(other, partitions=kafka_stack.settings.kafka.partitions)
+        run.await_assigned(other, partitions=kafka_stack.settings.kafka.partitions)
         run.go_on()
         paused.resume()
         run.go_on(fewest=5_000, most=8_000)
@@ -96,7 +92,6 @@ def test_paused_longer_than_its_session(kafka_stack: LocalStack, tmp_path: Path)
 def test_broker_killed(kafka_stack: LocalStack, tmp_path: Path) -> None:
     """A broker that is killed under load costs time: every acknowledged event is counted once."""
     with trial(kafka_stack, tmp_path, name="broker", seed=5) as run:
-        run.await_working()
         run.go_on()
         kafka_stack.restart("kafka")
         run.go_on()
@@ -109,7 +104,6 @@ def test_a_bug_ends_the_worker(kafka_stack: LocalStack, tmp_path: Path) -> None:
     program = tmp_path / "one_bug.py"
     program.write_text(ONE_BUG)
     with trial(kafka_stack, tmp_path, name="bug", seed=6) as run:
-        run.await_working()
         (worker,) = run.workers
         worker.stop()
         run.go_on()
