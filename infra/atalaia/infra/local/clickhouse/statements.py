@@ -27,10 +27,10 @@ class Query:
     format: str | None
 
     def into(self, path: str) -> bytes:
-        """The same query, its result written to `path`, which exists.
+        r"""The same query, its result written to `path`, which exists.
 
         >>> split(b"SELECT 1 FORMAT CSV; -- done").into("/dev/fd/3").decode()
-        "SELECT 1 INTO OUTFILE '/dev/fd/3' APPEND FORMAT CSV"
+        "SELECT 1\nINTO OUTFILE '/dev/fd/3' APPEND\nFORMAT CSV"
         """
         clause = b"INTO OUTFILE " + quoted(path) + b" APPEND"
         return _joined(self.sql[: self.cut], clause, self.sql[self.cut : self.end])
@@ -48,10 +48,10 @@ class Insert:
     settings: bytes = b""
 
     def reading(self, path: str) -> bytes:
-        """The same INSERT, its rows read from `path`.
+        r"""The same INSERT, its rows read from `path`.
 
         >>> split(b"INSERT INTO t (a) VALUES (1)").reading("/dev/fd/3").decode()
-        "INSERT INTO t (a) FROM INFILE '/dev/fd/3' FORMAT Values"
+        "INSERT INTO t (a)\nFROM INFILE '/dev/fd/3'\nFORMAT Values"
         """
         source = b"FROM INFILE " + quoted(path)
         return _joined(self.sql[: self.into_end], source, self.settings, b"FORMAT " + self.format.encode())
@@ -132,7 +132,8 @@ def quoted(text: str) -> bytes:
 
 
 def _joined(*parts: bytes) -> bytes:
-    return b" ".join(stripped for part in parts if (stripped := part.strip()))
+    """On lines of their own: a part may end in a comment."""
+    return b"\n".join(stripped for part in parts if (stripped := part.strip()))
 
 
 def _without_data(sql: bytes, tokens: list[Token]) -> Query | Command:
@@ -152,7 +153,9 @@ def _without_data(sql: bytes, tokens: list[Token]) -> Query | Command:
 
 def _is_query(tokens: Sequence[Token]) -> bool:
     opening = next((token for token in tokens if token.text != b"("), tokens[0])
-    return opening.says(*_QUERY) and not any(token.says(b"INSERT") and token.depth == 0 for token in tokens)
+    if opening.says(b"WITH"):
+        return not any(token.says(b"INSERT") and token.depth == 0 for token in tokens)
+    return opening.says(*_QUERY)
 
 
 def _refuse_several(sql: bytes, tokens: Sequence[Token]) -> None:

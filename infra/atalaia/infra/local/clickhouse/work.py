@@ -18,7 +18,7 @@ MOST_SAID: Final = 1_000
 
 _FILE = r"'/proc/self/fd/\d+'"
 _OURS: Final = (
-    (re.compile(rf"\s*\b(?:INTO OUTFILE|FROM INFILE) {_FILE}(?: APPEND)?"), ""),
+    (re.compile(rf"\s*\b(?:INTO OUTFILE|FROM INFILE) {_FILE}(?: APPEND)?\s*"), " "),
     (re.compile(rf"\bfile\({_FILE}, '\w+'(?:, )?"), "input("),
     (re.compile(r":? ?\(in file/uri /proc/self/fd/\d+\)"), ""),
     (re.compile(r": data for INSERT was parsed from file"), ""),
@@ -57,9 +57,9 @@ def perform(task: Task, engine: Engine, session: Session | None) -> Outcome:
 
 
 def in_client_words(message: str) -> str:
-    """The engine's message without what was done to the statement.
+    r"""The engine's message without what was done to the statement.
 
-    >>> in_client_words("failed at position 3 (x): x INTO OUTFILE '/proc/self/fd/9' APPEND FORMAT CSV")
+    >>> in_client_words("failed at position 3 (x): x\nINTO OUTFILE '/proc/self/fd/9' APPEND\nFORMAT CSV")
     'failed at position 3 (x): x FORMAT CSV'
     >>> in_client_words("In scope SELECT a FROM file('/proc/self/fd/9', 'Avro', 'a Int8')")
     "In scope SELECT a FROM input('a Int8')"
