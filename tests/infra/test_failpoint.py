@@ -30,3 +30,15 @@ def test_dies_at_the_time_that_is_set(setting: str, reached: int) -> None:
     )
     assert len(ended.stdout.splitlines()) == reached
     assert ended.returncode == (0 if reached == 3 else -signal.SIGKILL)
+
+
+def test_stands_still_until_it_may_go_on() -> None:
+    """With STOP the process stands still where it is set, and goes on when it is told to."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], env=os.environ | {VARIABLE: "a.point:2:STOP"}, stdout=subprocess.PIPE
+    ) as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        process.send_signal(signal.SIGCONT)
+        printed, _ = process.communicate()
+    assert len(printed.splitlines()) == 3

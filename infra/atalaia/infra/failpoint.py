@@ -1,4 +1,4 @@
-"""Points in the code where a test makes the process die, to see what a crash right there leaves behind."""
+"""Points in the code where a test makes the process die or stand still, to see what that leaves behind."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import signal
 from typing import Final
 
 VARIABLE: Final = "ATALAIA_FAILPOINT"
-"""`sink.after_insert` dies when it first comes there, `sink.after_insert:3` at the third time. Unset: no effect."""
+"""`NAME[:TIMES[:SIGNAL]]`: `sink.after_insert` kills the process when it first comes there, `sink.after_insert:3` at
+the third time, `sink.before_insert:1:STOP` stops it there until somebody sends SIGCONT. Unset: no effect."""
 
 
 class Failpoint:
     """A named point. What is set is read once, when it is made; `reach` costs nothing where it is another's."""
 
     def __init__(self, name: str) -> None:
-        wanted, _, times = os.environ.get(VARIABLE, "").partition(":")
+        wanted, times, number = [*os.environ.get(VARIABLE, "").split(":"), "", ""][:3]
         self._left = int(times or 1) if wanted == name else 0
+        self._signal = signal.Signals[f"SIG{number or 'KILL'}"]
 
     def reach(self) -> None:
-        """Kills the process as `kill -9` does, if this is the time; nothing is flushed, closed or left."""
+        """Sends the process the signal, if this is the time; of SIGKILL nothing is flushed, closed or left."""
         if self._left:
             self._left -= 1
             if not self._left:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), self._signal)

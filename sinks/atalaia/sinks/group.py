@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from atalaia.infra.settings import Settings, librdkafka
-from atalaia.sinks.batch import Partition
+from atalaia.sinks.batch import SUFFIX, Partition
 
 log = structlog.get_logger(__name__)
 
@@ -199,7 +199,9 @@ def _positions(offsets: Mapping[Partition, int]) -> list[TopicPartition]:
 
 
 def _named(partitions: Iterable[Partition]) -> dict[str, list[int]]:
+    """For the log; dead letter topics would make a long line longer, and are assigned like the others."""
     by_topic: dict[str, list[int]] = {}
     for topic, partition in sorted(partitions):
-        by_topic.setdefault(topic, []).append(partition)
+        if not topic.endswith(SUFFIX):
+            by_topic.setdefault(topic, []).append(partition)
     return by_topic

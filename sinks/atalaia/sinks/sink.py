@@ -70,8 +70,9 @@ class Sink:
         destinations = tables(settings.retention)
         self._group = Membership(settings, [*destinations, *(topic.name for topic in DEAD_LETTERS)])
         self._registry = Registry(settings.registry.url)
-        self._loader = Loader(settings.clickhouse, self._registry, destinations, guard=self._group.confirm)
+        self._loader = Loader(settings.clickhouse, self._registry, destinations, guard=self._before_each)
         self._queue = DeadLetterQueue(settings.kafka)
+        self._before_insert = Failpoint("sink.before_insert")
         self._after_insert = Failpoint("sink.after_insert")
         self._reported_at = 0.0
 
@@ -125,6 +126,10 @@ class Sink:
         except ClickHouseUnavailable:
             self._group.fresh.update(batch.next)  # our own insert may still be running
             raise
+
+    def _before_each(self) -> None:
+        self._group.confirm()
+        self._before_insert.reach()
 
     def _await_predecessors(self, batch: Batch) -> None:
         fresh = self._group.fresh.intersection(batch.next)
