@@ -70,13 +70,32 @@ def test_the_bare_form_judges_each_latest_value() -> None:
 
 
 def test_the_bare_form_goes_by_event_time() -> None:
-    """A value that comes late does not replace a later one; of a tie the last to come stands."""
+    """A value that comes late does not replace a later one."""
     story = Story(rule())
     story.event(50)
     assert story.event(95, age_ms=5_000) == []
     assert story.event(95) == ["firing"]
     assert story.event(50, age_ms=5_000) == []
+
+
+@pytest.mark.parametrize("window", [{}, {"aggregate": "last", "window": "5m"}])
+def test_of_a_tie_the_last_to_come_stands(window: dict[str, str]) -> None:
+    """Of two values of the same instant the one with the later offset is the latest."""
+    story = Story(rule(**window))
+    assert story.event(95) == ["firing"]
     assert story.event(50, after_ms=0) == ["resolved"]
+    assert story.event(95, after_ms=0) == ["firing"]
+
+
+def test_nothing_is_judged_before_its_first_event() -> None:
+    """A condition that an empty window meets does not fire for the time before the series was there."""
+    story = Story(rule(aggregate="sum", window="5m", condition="> -1", metric="commission_paid"))
+    paid = series("commission_paid")
+    story.at_ms += 10 * MINUTE_MS  # a worker that lags: the judge hears of ten minutes at once
+    (minute,) = minutes_of([(story.at_ms - MINUTE_MS, 5.0)])
+    story.judge.observe(paid.record_key(), paid, minute, story.at_ms)
+    (fired,) = story.judge.judge(story.at_ms)
+    assert (fired.value, fired.at_ms) == (5.0, minute.start_ms + MINUTE_MS - 1)
 
 
 def test_for_needs_an_unbroken_hold() -> None:

@@ -95,9 +95,10 @@ def by_definition(rule: Rule, given_batches: Sequence[Batch]) -> list[tuple[Aler
     for batch in given_batches:
         seen += [minute for minute in minutes_of(batch.events) if not gone(minute)]
         since = min((minute.start_ms for minute in seen), default=batch.at_ms)
+        first = since - since % condition.step_ms
         ends = range(clock - clock % MINUTE_MS + MINUTE_MS - 1, batch.at_ms, MINUTE_MS)
-        steps = [end for end in ends if end > since and (end + 1) % condition.step_ms == 0]
-        for at_ms in [*steps, batch.at_ms]:
+        steps = [end for end in ends if (end + 1) % condition.step_ms == 0]
+        for at_ms in [at_ms for at_ms in [*steps, batch.at_ms] if at_ms >= first]:
             holds = evaluate(rule, seen, at_ms=at_ms, watched_since_ms=since).holds if seen else None
             state, entered = states.advance(
                 state, holds=holds, at_ms=at_ms, hold_ms=condition.hold_ms, episode=state.episode

@@ -138,10 +138,20 @@ class Buckets:
     (snapshots keep only what the rules of their time needed).
     """
 
-    __slots__ = ("by_start", "horizon_ms", "since_ms", "step_ms", "whole_since_ms", "with_ends", "with_sketch")
+    __slots__ = (
+        "by_start",
+        "horizon_ms",
+        "oldest_ms",
+        "since_ms",
+        "step_ms",
+        "whole_since_ms",
+        "with_ends",
+        "with_sketch",
+    )
 
     def __init__(self, step_ms: int) -> None:
         self.step_ms = step_ms
+        self.oldest_ms = NEVER
         self.since_ms = NEVER
         self.whole_since_ms = 0
         self.horizon_ms = 0
@@ -165,6 +175,7 @@ class Buckets:
         bucket = self.by_start.get(start)
         if bucket is None:
             self.by_start[start] = minute.copy(start_ms=start, with_sketch=self.with_sketch)
+            self.oldest_ms = min(self.oldest_ms, start)
             self.since_ms = min(self.since_ms, start)
         else:
             bucket.add(minute, with_sketch=self.with_sketch)
@@ -178,8 +189,9 @@ class Buckets:
     def prune(self, at_ms: int) -> None:
         """Forgets what no window can see any more."""
         gone = at_ms - self.horizon_ms - self.step_ms
-        for start in [start for start in self.by_start if start <= gone]:
-            del self.by_start[start]
+        if self.oldest_ms <= gone:
+            self.by_start = {start: bucket for start, bucket in self.by_start.items() if start > gone}
+            self.oldest_ms = min(self.by_start, default=NEVER)
 
 
 def _merged(within: list[MinuteStats], *, with_sketch: bool) -> MinuteStats | None:

@@ -107,6 +107,7 @@ def _restored(step: list[Any]) -> Buckets:
             start + last_offset,
             dict(zip(numbers[::2], numbers[1::2], strict=True)),
         )
+    buckets.oldest_ms = min(buckets.by_start, default=NEVER)
     if not with_ends and buckets.by_start:
         buckets.whole_since_ms = max(buckets.by_start) + step_ms
     return buckets

@@ -111,13 +111,11 @@ class Tracker:
         """
         transitions: list[Transition] = []
         at_ms = max(at_ms, self.judged_ms)
-        while True:
-            due = max(self.due_ms, self.judged_ms)
-            minute_end = due - due % MINUTE_MS + MINUTE_MS - 1
-            if minute_end >= at_ms:
-                break
-            self._judge_windows(minute_end, transitions, now=False)
-        self._judge_windows(at_ms, transitions, now=True)
+        if self.due_ms <= at_ms:
+            while (minute_end := _minute_end(max(self.due_ms, self.judged_ms))) < at_ms:
+                self._judge_windows(minute_end, transitions, now=False)
+            self._judge_windows(at_ms, transitions, now=True)
+        self.judged_ms = at_ms
         if self.latest is not None:
             self._judge_latest(self.latest, at_ms, transitions)
         for buckets in self.buckets.values():
@@ -224,3 +222,7 @@ class Tracker:
                     note=note,
                 )
             )
+
+
+def _minute_end(at_ms: int) -> int:
+    return at_ms - at_ms % MINUTE_MS + MINUTE_MS - 1
