@@ -24,11 +24,11 @@ _UNKNOWN_ID: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Poison:
-    """One bad record: what is wrong with it, its bytes, and the reasons of which one must be given."""
+    """One bad record: what is wrong with it, its bytes, and the reason that must be given."""
 
     name: str
     value: bytes | None
-    reasons: tuple[Reason, ...]
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +47,22 @@ def poisons(schema_id: int, *, seed: int) -> list[Poison]:
     noise = random.Random(seed).randbytes(60)  # noqa: S311 - repeatable damage
     text = codec.frame(schema_id, codec.encode("MetricEvent", _event(metric_name="TEXT")))
     return [
-        Poison("random bytes", b"\x01" + noise, (Reason.NOT_FRAMED,)),
-        Poison("random bytes in a frame", codec.frame(schema_id, noise), (Reason.UNDECODABLE,)),
-        Poison("truncated Avro", good[:-7], (Reason.UNDECODABLE,)),
-        Poison("unknown schema id", codec.frame(_UNKNOWN_ID, good[codec.HEADER_BYTES :]), (Reason.UNKNOWN_SCHEMA,)),
-        Poison("NaN", _framed(schema_id, value=math.nan), (Reason.NOT_FINITE,)),
-        Poison("infinity", _framed(schema_id, value=math.inf), (Reason.NOT_FINITE,)),
-        Poison("invalid UTF-8", text.replace(b"TEXT", b"\xff\xfe\xfd\xfc"), (Reason.INVALID_UTF8,)),
-        Poison("an event from 2106", _framed(schema_id, timestamp=_YEAR_2106_MS), (Reason.TOO_LATE,)),
-        Poison("seconds for milliseconds", _framed(schema_id, timestamp=now_ms // 1000), (Reason.TOO_EARLY,)),
-        Poison("milliseconds for seconds", _framed(schema_id, timestamp=now_ms * 1000), (Reason.TOO_LATE,)),
-        Poison("an empty record", b"", (Reason.EMPTY,)),
-        Poison("no value at all", None, (Reason.EMPTY,)),
-        Poison("an empty name", _framed(schema_id, metric_name=""), (Reason.NAME_EMPTY,)),
-        Poison("a name too long", _framed(schema_id, service_name="x" * 201), (Reason.NAME_TOO_LONG,)),
-        Poison("too many bytes", _framed(schema_id, metadata={"x": "y" * 70_000}), (Reason.TOO_LARGE,)),
-        Poison("metadata too long", _framed(schema_id, metadata={"x": "y" * 257}), (Reason.METADATA_TOO_LARGE,)),
+        Poison("random bytes", b"\x01" + noise, Reason.NOT_FRAMED),
+        Poison("random bytes in a frame", codec.frame(schema_id, noise), Reason.UNDECODABLE),
+        Poison("truncated Avro", good[:-7], Reason.UNDECODABLE),
+        Poison("unknown schema id", codec.frame(_UNKNOWN_ID, good[codec.HEADER_BYTES :]), Reason.UNKNOWN_SCHEMA),
+        Poison("NaN", _framed(schema_id, value=math.nan), Reason.NOT_FINITE),
+        Poison("infinity", _framed(schema_id, value=math.inf), Reason.NOT_FINITE),
+        Poison("invalid UTF-8", text.replace(b"TEXT", b"\xff\xfe\xfd\xfc"), Reason.INVALID_UTF8),
+        Poison("an event from 2106", _framed(schema_id, timestamp=_YEAR_2106_MS), Reason.TOO_LATE),
+        Poison("seconds for milliseconds", _framed(schema_id, timestamp=now_ms // 1000), Reason.TOO_EARLY),
+        Poison("milliseconds for seconds", _framed(schema_id, timestamp=now_ms * 1000), Reason.TOO_LATE),
+        Poison("an empty record", b"", Reason.EMPTY),
+        Poison("no value at all", None, Reason.EMPTY),
+        Poison("an empty name", _framed(schema_id, metric_name=""), Reason.NAME_EMPTY),
+        Poison("a name too long", _framed(schema_id, service_name="x" * 201), Reason.NAME_TOO_LONG),
+        Poison("too many bytes", _framed(schema_id, metadata={"x": "y" * 70_000}), Reason.TOO_LARGE),
+        Poison("metadata too long", _framed(schema_id, metadata={"x": "y" * 257}), Reason.METADATA_TOO_LARGE),
     ]
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from benchmarks import lab
+from benchmarks.trials.poison import Poisoner
+from benchmarks.trials.tables import Tables
 from benchmarks.trials.trial import EAGER, trial
 
 from atalaia.infra.local.stack import LocalStack
@@ -57,3 +63,42 @@ def test_infrastructure_killed(full_stack: LocalStack, tmp_path: Path) -> None:
         run.go_on()
         assert run.verdict() == []
         assert run.ledger.refused == []
+
+
+def test_poison(full_stack: LocalStack, tmp_path: Path) -> None:
+    """Each bad record is in the dead letters once, with its reason and its bytes; its neighbours don't notice."""
+    poisoner = Poisoner(full_stack.settings, seed=14)
+    with trial(full_stack, tmp_path, name="poison", seed=14, sinks=1) as run:
+        stream = run.workers[0]
+        while poisoner:
+            run.go_on(fewest=10, most=200)
+            poisoner.send_one()
+        stream.kill()  # what it has put aside and not committed, it puts aside once more
+        run.go_on()
+        stream.start()
+        assert run.verdict() == []
+    with closing(Tables(full_stack.settings)) as tables:
+        letters = tables.dead_letters()
+    for sent in poisoner.sent:
+        found = letters.get((sent.partition, sent.offset))
+        assert found == [(sent.poison.reason, sent.poison.value or b"")], sent.poison.name
+
+
+def test_replay_of_dead_letters(full_stack: LocalStack, tmp_path: Path) -> None:
+    """Dead letters that are sent again are judged again: what is still bad is a dead letter once more, as it was."""
+    poisoner = Poisoner(full_stack.settings, seed=15)
+    with trial(full_stack, tmp_path, name="replay", seed=15, sinks=1) as run:
+        while poisoner:
+            poisoner.send_one()
+        run.drain()
+        subprocess.run(
+            [sys.executable, "-m", "atalaia.cli", "dlq", "replay"],
+            env=full_stack.environment,
+            check=True,
+            capture_output=True,
+        )
+        assert run.verdict() == []
+    with closing(Tables(full_stack.settings)) as tables:
+        letters = Counter(each for found in tables.dead_letters().values() for each in found)
+    for sent in poisoner.sent:
+        assert letters[sent.poison.reason, sent.poison.value or b""] >= 2, sent.poison.name
