@@ -176,9 +176,22 @@ def test_too_low_a_count_fires_when_a_series_falls_silent() -> None:
     story = Story(rule(aggregate="count", window="2m", condition="< 1"))
     assert story.event(5) == []
     assert story.wait(MINUTE_MS) == []
-    assert story.wait(2 * MINUTE_MS) == ["firing"]
+    assert story.wait(2 * MINUTE_MS) == []
+    assert story.wait(5_000) == ["firing"]
     assert story.event(5) == []
     assert story.wait(MINUTE_MS) == ["resolved"]
+
+
+def test_a_straggler_is_waited_for() -> None:
+    """What arrives within the allowed lateness keeps a minute from having been too poor."""
+    story = Story(rule(aggregate="count", window="1m", condition="< 2"))
+    story.event(5)
+    story.wait(MINUTE_MS)
+    story.event(5)
+    story.wait(58_000)
+    assert story.event(5, age_ms=1_500) == []
+    assert story.wait(10_000) == []
+    assert story.wait(MINUTE_MS) == ["firing"]
 
 
 def test_series_are_judged_apart_and_selected_by_labels() -> None:

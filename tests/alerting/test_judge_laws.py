@@ -90,7 +90,7 @@ def by_definition(rule: Rule, given_batches: Sequence[Batch]) -> list[tuple[Aler
 
     def gone(minute: MinuteStats) -> bool:
         start = minute.start_ms - minute.start_ms % condition.step_ms
-        return start + condition.step_ms + condition.window_ms <= clock
+        return start + max(condition.lag_ms, condition.step_ms) + condition.window_ms <= clock
 
     for batch in given_batches:
         seen += [minute for minute in minutes_of(batch.events) if not gone(minute)]
@@ -133,7 +133,7 @@ def test_order_within_a_judgement_changes_nothing(rule: Rule, given_batches: lis
 
 
 # A series that was silent for longer than its windows is new when it comes back: a late judge sees no silence.
-@given(rules(window=timedelta(minutes=3)).filter(lambda rule: not prepare(rule).whole_steps), events)
+@given(rules(window=timedelta(minutes=3)).filter(lambda rule: not prepare(rule).lag_ms), events)
 def test_a_late_batch_gives_what_punctual_ones_gave(rule: Rule, given_events: list[tuple[int, float]]) -> None:
     """A worker that lags and sees minutes of events at once tells the same story, to the minute."""
     punctual, late = Judge([rule]), Judge([rule])

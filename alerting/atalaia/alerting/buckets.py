@@ -88,7 +88,7 @@ class Window:
     """The merged events of one sliding window of one series, kept up to date.
 
     A bucket that starts at s is in the window while `at` is in [s + lag, s + lag + length), where `lag` is 0 for a
-    window that ends with the running step and one step for a window of whole steps.
+    window that ends with the running step, and more for one of whole steps.
     """
 
     __slots__ = ("as_of_ms", "changes_ms", "lag_ms", "length_ms", "stats", "with_sketch")

@@ -5,9 +5,9 @@ ones (`rules.step`). At the instant `at` a window of n steps is the running step
 the buckets whose start is in (at - window, at]. At 12:00:30 a window of 1 h is 11:01:00 up to now.
 
 A sum, count or rate that is compared from below (`<`, `<=`, `==`, `!=`) is judged over the last n *whole* steps, the
-buckets whose start is in [s - window, s) where s is the start of the running step: else every minute would begin with
-too few. It is judged only when the series has been watched for all of them: a service that has just started has not
-sold too little.
+buckets whose start is in [s - window, s) where s is the start of the step that ran at `at` less the allowed lateness:
+else every minute would begin with too few, and end without its stragglers. It is judged only when the series has been
+watched for all of them: a service that has just started has not sold too little.
 
 **No events.** A sum, count or rate of no events is 0. Of anything else there is no verdict then, nor where there are
 fewer than `minimum_count` events: a pending alert ends, a firing one goes on, for silence is not recovery.
@@ -17,12 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from atalaia.alerting import durations
 from atalaia.alerting.buckets import MinuteStats
 from atalaia.alerting.rules import ACCUMULATING, PERCENTILES, Aggregate, Comparison, Rule, counts_events, step
 from atalaia.schemas import sketch
+
+LATENESS: Final = timedelta(seconds=5)
+"""The worker's default for how late an event may come."""
 
 TOLERANCE: Final = 1e-9
 """Numbers closer than this share of the threshold are equal: sums of decimals in binary floating point are not exact,
@@ -38,7 +42,8 @@ ADDING_UP: Final = frozenset({Comparison.ABOVE, Comparison.AT_LEAST})
 class Condition:
     """A rule made ready for judging many series: plain numbers and functions instead of names.
 
-    `needs_ends`: it reads more of a window than count and sum.
+    A bucket that starts at s is judged while `at` is in [s + `lag_ms`, s + `lag_ms` + `window_ms`): at once, or after a
+    whole step and the allowed lateness. `needs_ends`: it reads more of a window than count and sum.
     """
 
     rule: Rule
@@ -46,7 +51,7 @@ class Condition:
     read: Callable[[MinuteStats], float | None]
     window_ms: int
     step_ms: int
-    whole_steps: bool
+    lag_ms: int
     zero_when_empty: bool
     minimum_count: int
     hold_ms: int
@@ -64,17 +69,19 @@ class Judgement(NamedTuple):
 NO_VERDICT: Final = Judgement(None, None)
 
 
-def prepare(rule: Rule) -> Condition:
+def prepare(rule: Rule, *, lateness: timedelta = LATENESS) -> Condition:
     """The condition of a rule, ready for use."""
     window_ms = durations.milliseconds(rule.window) if rule.window is not None else 0
+    step_ms = durations.milliseconds(step(rule.window)) if rule.window is not None else 0
     accumulating = rule.aggregate in ACCUMULATING
+    whole_steps = accumulating and rule.comparison not in ADDING_UP
     return Condition(
         rule=rule,
         holds=_comparing(rule.comparison, rule.threshold),
         read=_reading(rule, window_ms),
         window_ms=window_ms,
-        step_ms=durations.milliseconds(step(rule.window)) if rule.window is not None else 0,
-        whole_steps=accumulating and rule.comparison not in ADDING_UP,
+        step_ms=step_ms,
+        lag_ms=step_ms + durations.milliseconds(lateness) if whole_steps else 0,
         zero_when_empty=accumulating,
         minimum_count=rule.minimum_count,
         hold_ms=durations.milliseconds(rule.hold),
@@ -92,8 +99,8 @@ def window_at(condition: Condition, at_ms: int) -> tuple[int, int]:
     >>> window_at(hour, 43_230_000) == (39_660_000, 43_260_000)  # at 12:00:30: 11:01 to 12:01
     True
     """
-    running = at_ms - at_ms % condition.step_ms
-    end = running if condition.whole_steps else running + condition.step_ms
+    newest = at_ms - condition.lag_ms
+    end = newest - newest % condition.step_ms + condition.step_ms
     return end - condition.window_ms, end
 
 
@@ -112,7 +119,7 @@ def evaluate(rule: Rule, minutes: Iterable[MinuteStats], *, at_ms: int, watched_
     """The verdict of a rule with a window on one series: the definition that the running judge must agree with."""
     condition = prepare(rule)
     start, end = window_at(condition, at_ms)
-    if condition.whole_steps and start <= watched_since_ms - watched_since_ms % condition.step_ms:
+    if condition.lag_ms and start <= watched_since_ms - watched_since_ms % condition.step_ms:
         return NO_VERDICT
     merged: MinuteStats | None = None
     for minute in minutes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from atalaia.alerting import snapshots
 from atalaia.alerting.buckets import NEVER, MinuteStats
-from atalaia.alerting.evaluation import Condition, prepare
+from atalaia.alerting.evaluation import LATENESS, Condition, prepare
 from atalaia.alerting.rules import Rule
 from atalaia.alerting.tracker import Track, Tracker
 from atalaia.alerting.transitions import Transition
@@ -24,15 +25,17 @@ class Judge:
     """The rules on the series of one source partition. Not thread-safe; nothing blocks; no clock is read.
 
     `at_ms` is the stream's clock: the wall clock while the pipeline keeps up, the arrival time of what is being
-    processed while it lags. It never goes back: an earlier one counts as the latest given. Series are named by the
-    caller's `key`, any bytes that are the same for the same series.
+    processed while it lags; 0 where nothing is known yet. It never goes back: an earlier one counts as the latest
+    given. Series are named by the caller's `key`, any bytes that are the same for the same series. `lateness` is how
+    long a sum, count or rate that may be too low waits for stragglers after the end of a minute.
 
     Call `observe` for every group of a micro-batch, then `judge` once; `tick` about once a second; and write what
     `dump` gives for the keys of `dirty`, before the offsets are committed. After a crash, `load` what was written and
     observe again what came after: the same transitions come out with the same ids.
     """
 
-    def __init__(self, rules: Sequence[Rule] = ()) -> None:
+    def __init__(self, rules: Sequence[Rule] = (), *, lateness: timedelta = LATENESS) -> None:
+        self._lateness = lateness
         self._rules: dict[str, Rule] = {}
         self._by_metric: dict[str, list[Condition]] = {}
         self._trackers: dict[bytes, Tracker] = {}
@@ -40,7 +43,7 @@ class Judge:
         self._touched: dict[bytes, Tracker] = {}
         self._dirty: set[bytes] = set()
         self._owed: list[Transition] = []
-        self._at_ms: int | None = None
+        self._at_ms = 0
         self._adopt(rules)
 
     def __len__(self) -> int:
@@ -59,7 +62,7 @@ class Judge:
         conditions = self._by_metric.get(series.metric_name)
         if conditions is None or key in self._unselected:
             return
-        clock = at_ms if self._at_ms is None else self._at_ms
+        clock = self._at_ms or at_ms
         tracker = self._trackers.get(key)
         if tracker is None:
             selecting = _selecting(conditions, series)
@@ -151,7 +154,7 @@ class Judge:
         return taken
 
     def _move(self, at_ms: int) -> None:
-        self._at_ms = at_ms if self._at_ms is None else max(self._at_ms, at_ms)
+        self._at_ms = max(self._at_ms, at_ms)
 
     def _adopt(self, rules: Sequence[Rule]) -> None:
         self._rules = {rule.rule_id: rule for rule in rules}
@@ -159,7 +162,7 @@ class Judge:
         self._unselected.clear()
         for rule in self._rules.values():
             if rule.is_active:
-                self._by_metric.setdefault(rule.metric_name, []).append(prepare(rule))
+                self._by_metric.setdefault(rule.metric_name, []).append(prepare(rule, lateness=self._lateness))
 
     def _reselect(self, tracker: Tracker, *, at_ms: int) -> list[Transition]:
         transitions: list[Transition] = []

@@ -42,7 +42,7 @@ class Track:
         window, buckets = self.window, self.buckets
         if window is None or buckets is None:
             return 0
-        ready = buckets.since_ms + window.length_ms + buckets.step_ms if window.lag_ms else 0
+        ready = buckets.since_ms + window.length_ms + window.lag_ms if window.lag_ms else 0
         if self.condition.needs_ends and buckets.whole_since_ms:
             ready = max(ready, buckets.whole_since_ms + window.length_ms)
         return ready
@@ -149,14 +149,13 @@ class Tracker:
         """The window that a condition reads, shared with other conditions that read the same."""
         if not condition.window_ms:
             return None, None
-        step_ms, length_ms = condition.step_ms, condition.window_ms
+        step_ms, length_ms, lag_ms = condition.step_ms, condition.window_ms, condition.lag_ms
         if step_ms not in self.buckets:
             self.buckets[step_ms] = known.get(step_ms) or Buckets(step_ms)
         buckets = self.buckets[step_ms]
-        buckets.reach(length_ms, at_ms=self.judged_ms)
+        buckets.reach(length_ms + max(0, lag_ms - step_ms), at_ms=self.judged_ms)
         buckets.with_ends = buckets.with_ends or condition.needs_ends
         buckets.with_sketch = buckets.with_sketch or condition.needs_sketch
-        lag_ms = step_ms if condition.whole_steps else 0
         for window, _ in self.windows:
             if window.length_ms == length_ms and window.lag_ms == lag_ms:
                 break
