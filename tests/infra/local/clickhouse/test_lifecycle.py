@@ -143,6 +143,14 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
+def test_days_are_utc_wherever_the_laptop_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a server: no row changes its day, no table its partitions, when their owner travels."""
+    monkeypatch.setenv("TZ", "America/Sao_Paulo")
+    with Server(tmp_path / "data") as server, Ask(server.url, "default") as ask:
+        sql = "SELECT serverTimezone(), toDate(fromUnixTimestamp(1709251200)), toUnixTimestamp('2024-03-01 00:00:00')"
+        assert ask.rows(sql) == [["UTC", "2024-03-01", "1709251200"]]
+
+
 def test_help_says_what_it_is() -> None:
     """A stand-in for one laptop."""
     assert "stand-in for one laptop" in " ".join(ended("--help").stdout.split())

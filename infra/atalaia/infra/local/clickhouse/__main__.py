@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+# The engine reads the zone when it is imported. A server's is UTC; this laptop's would move the days of its tables.
+os.environ["TZ"] = "UTC"
+
 
 from atalaia.infra import logs, settings
 from atalaia.infra.errors import Failure

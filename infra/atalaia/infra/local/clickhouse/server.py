@@ -75,6 +75,8 @@ async def _serve(config: Config, engine: Engine, listener: socket.socket) -> Non
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
         host, port = listener.getsockname()[:2]
+        if not guard.is_loopback(config.host):
+            log.warning("clickhouse_open_to_the_network", host=host, port=port)  # it asks nobody for a password
         log.info("clickhouse_ready", url=f"http://{host}:{port}", path=str(config.path), engine=engine.version)
         await server.serve(sockets=[listener])
         for task in stopping:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from atalaia.infra.local.clickhouse.engine import Connection, Engine, Outcome
@@ -97,15 +97,14 @@ def _run_in_session(task: Task, engine: Engine, session: Session) -> Outcome:
 
 def counted(outcome: Outcome, *, result_bytes: int) -> dict[str, str]:
     """X-ClickHouse-Summary: numbers as strings, as a server writes them."""
-    # Of an INSERT a server says that it read and gave what it wrote.
-    rows = replace(outcome, read_rows=outcome.written_rows) if outcome.written_rows else outcome
+    # The rows of a request's body count as read, as on a server; the engine knows them as written only.
     return {
-        "read_rows": str(rows.read_rows),
-        "read_bytes": str(rows.read_bytes or rows.written_bytes),
-        "written_rows": str(rows.written_rows),
-        "written_bytes": str(rows.written_bytes),
+        "read_rows": str(max(outcome.read_rows, outcome.written_rows)),
+        "read_bytes": str(max(outcome.read_bytes, outcome.written_bytes)),
+        "written_rows": str(outcome.written_rows),
+        "written_bytes": str(outcome.written_bytes),
         "total_rows_to_read": "0",
-        "result_rows": str(rows.written_rows or rows.result_rows),
-        "result_bytes": str(rows.written_bytes or result_bytes),
-        "elapsed_ns": str(int(rows.elapsed_seconds * 1e9)),
+        "result_rows": str(outcome.written_rows or outcome.result_rows),
+        "result_bytes": str(outcome.written_bytes or result_bytes),
+        "elapsed_ns": str(int(outcome.elapsed_seconds * 1e9)),
     }
