@@ -132,7 +132,7 @@ def test_a_sink_that_was_taken_for_dead_stores_nothing_twice(
 def test_a_sink_that_stands_still_at_the_worst_moment(
     stack: LocalStack, tables: Client, load: Load, tmp_path: Path
 ) -> None:
-    """A sink that stops between its last look at the group and its insert, while others store the same, adds nothing."""
+    """A sink that stops between its last look at the group and its insert, which others then make, adds nothing."""
     load.send(5_000)
     stopping = {"ATALAIA_FAILPOINT": "sink.before_insert:1:STOP"}
     with lab.Worker("sink", stack, tmp_path / "first.log", stopping) as first:

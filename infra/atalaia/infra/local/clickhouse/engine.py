@@ -74,6 +74,8 @@ class Connection:
             result = self._connection.query(sql, format, params=dict(params or {}))
         except RuntimeError as exc:  # what chdb raises for every error of the engine
             raise parsed(str(exc)) from exc
+        except UnicodeDecodeError as exc:  # unless the error quotes bytes that are no text
+            raise parsed(exc.object.decode("utf-8", "replace")) from exc
         return Outcome(
             body=result.bytes() or b"",
             result_rows=result.rows_read(),
