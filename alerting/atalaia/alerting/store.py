@@ -60,9 +60,9 @@ class RuleStore:
         partitions = kafka.partitions_of(settings.kafka, [ALERT_RULES.name])
         if not partitions:
             raise kafka.KafkaUnavailable(f"there is no topic {ALERT_RULES.name}; run `atalaia schemas register`")
-        self._consumer: Consumer = kafka.reader(
-            settings.kafka, "atalaia-rules", **{"enable.partition.eof": True, "fetch.wait.max.ms": 100}
-        )
+        # librdkafka would write to stderr by itself; what matters comes as messages.
+        options = {"enable.partition.eof": True, "fetch.wait.max.ms": 100, "log_level": 0}
+        self._consumer: Consumer = kafka.reader(settings.kafka, "atalaia-rules", **options)
         self._consumer.assign([TopicPartition(tp.topic, tp.partition, OFFSET_BEGINNING) for tp in partitions])
         self._read_whole({tp.partition for tp in partitions}, timeout)
 
