@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -176,9 +180,9 @@ def test_verify_sees_damage_and_repair_mends_it(stack: LocalStack, tables: Clien
     load.send(300, age_ms=5 * HOUR_MS)
     with lab.workers([lab.Worker(stage, stack, tmp_path / f"{stage}.log") for stage in ("stream", "sink")]) as workers:
         stream, sink = workers
-        sound = evidence.gather(settings, wait=timedelta(seconds=WITHIN_SECONDS))
-        assert faults(sound) == []
-        assert sum(each.dead_letters for each in sound.partitions) >= 1
+        code, sound = verified(stack, "--wait", str(WITHIN_SECONDS))
+        assert (code, sound["faults"]) == (0, [])
+        assert sum(each["dead_letters"] for each in sound["partitions"]) >= 1
         start = datetime.now(UTC) - timedelta(hours=6)
         end = datetime.now(UTC) - timedelta(hours=2)
         with pytest.raises(Failure, match="stop them, then repair"):
@@ -191,16 +195,28 @@ def test_verify_sees_damage_and_repair_mends_it(stack: LocalStack, tables: Clien
     )
     for statement in damage:
         tables.command(f"{statement} AND metric_name = '{load.metric}' SETTINGS mutations_sync = 2")
-    broken = {each.granularity: each for each in evidence.gather(settings).comparisons}
-    assert broken["minute"].different
-    assert broken["hour"].different
-    assert {each.labels["service_name"] for each in broken["hour"].examples} == {"service-2"}
+    code, report = verified(stack, "--wait", "0")
+    broken = {each["granularity"]: each for each in report["comparisons"]}
+    assert code == 1
+    assert broken["minute"]["different"]
+    assert {each["labels"]["service_name"] for each in broken["hour"]["examples"]} == {"service-2"}
 
     planned = repair(settings, start=start, end=end, dry_run=True)
-    assert evidence.gather(settings).comparisons[0].different == broken["minute"].different
+    assert evidence.gather(settings).comparisons[0].different == broken["minute"]["different"]
     done = repair(settings, start=start, end=end, dry_run=False)
     assert [each.after for each in done] == [each.after for each in planned]
     assert faults(evidence.gather(settings)) == []
+
+
+def verified(stack: LocalStack, *options: str) -> tuple[int, dict[str, Any]]:
+    """What `atalaia verify` says: exit code and JSON."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "atalaia.cli", "verify", "-o", "json", *options],
+        env=stack.environment,
+        capture_output=True,
+        check=False,
+    )
+    return ended.returncode, json.loads(ended.stdout)
 
 
 def test_repair_refuses_what_is_not_over(stack: LocalStack) -> None:

@@ -23,8 +23,8 @@ CREATE TABLE IF NOT EXISTS metric_events
 )
 ENGINE = MergeTree
 -- What is kept alike and dropped together lies together, by the later of event time and arrival: then an insert
--- touches one or two partitions even when a year of history arrives at once (545 days in one insert: 2.0 s and 494
--- parts when partitioned by event day, 0.02 s and 1 part so), and TTL drops whole parts.
+-- touches one or two partitions even when years of history arrive at once, and TTL drops whole parts
+-- (docs/adr/0011-partitions-by-retention.md).
 PARTITION BY (
     frequency,
     if(

@@ -9,7 +9,7 @@ FROM metric_events;
 
 -- All windows: the latest version of each row, the shards of a window added up. FINAL beat argMax over the versions
 -- (docs/adr/0012-views-merge-with-final.md); the setting is sound because all versions of a row are in one partition.
--- Conditions on the columns of GROUP BY reach the primary key.
+-- Conditions on the columns of GROUP BY reach the primary key. `sketch` is for percentiles over several windows.
 CREATE OR REPLACE VIEW metric_windows AS
 SELECT
     granularity, window_start, tenant, metric_name, metric_type, service_name, region, affiliate_id, unit, frequency,
@@ -17,7 +17,7 @@ SELECT
     ${p50} AS p50,
     ${p95} AS p95,
     ${p99} AS p99,
-    completeness, watermark
+    completeness, watermark, sketch
 FROM
 (
     SELECT
