@@ -112,6 +112,31 @@ def test_a_closed_idle_window_is_let_go_and_leaves_a_tombstone() -> None:
     assert partition.state.series == {}
 
 
+def test_a_busy_series_lets_its_old_windows_go() -> None:
+    """What keeps a window is its own last event: that its series has later ones, not yet committed, doesn't."""
+    partition = _partition()
+    _apply(partition, group(1, NOW_MS, 1.0))
+    _apply(partition, group(9, NOW_MS + 60_000, 1.0))
+    _publish(partition)
+    partition.close_windows(NOW_MS + 60_000)
+    _publish(partition)
+    partition.evict(committed=5, idle_since=LATER, excess=0)
+    (series,) = partition.state.series.values()
+    assert [window.opened for window in series.windows[0].values()] == [9]
+
+
+def test_a_checkpoint_ends_while_events_go_on() -> None:
+    """Series that change while their entries are taken are for the next checkpoint; none is forgotten."""
+    partition = _partition()
+    services = [f"service-{number}" for number in range(5)]
+    _apply(partition, *(group(number, NOW_MS, 1.0, service=service) for number, service in enumerate(services)))
+    taken = 0
+    for taken, _ in enumerate(partition.changes(), start=1):
+        _apply(partition, *(group(taken * 10 + n, NOW_MS, 1.0, service=service) for n, service in enumerate(services)))
+    assert taken == 5
+    assert len(list(partition.changes())) == 5
+
+
 def test_an_open_window_stays_while_memory_lasts() -> None:
     """Idle alone is no reason: a month that is not over stays, unless memory runs out."""
     partition = _partition()

@@ -95,10 +95,15 @@ class Partition:
             yield series.identity.record_key(), series.rollup_head + tail
 
     def changes(self) -> Iterator[entries.Entry]:
-        """Changelog key and value of each entry that has changed since the last call; None where nothing is left."""
-        self.state.dirty |= self.judge.dirty()
-        while self.state.dirty:
-            series = self.state.series.get(self.state.dirty.pop())
+        """Changelog key and value of each entry that has changed since the last call; None where nothing is left.
+
+        What changes while the caller takes them is for the next call: under load there would be no end otherwise.
+        """
+        due = self.state.dirty | self.judge.dirty()
+        self.state.dirty = set()
+        for key in due:
+            self.state.dirty.discard(key)
+            series = self.state.series.get(key)
             if series is None:
                 continue
             alerts = self.judge.dump(series.key)
@@ -128,15 +133,15 @@ class Partition:
     def evict(self, *, committed: int, idle_since: float, excess: int) -> None:
         """Drops windows that are closed and idle, then the longest idle ones until `excess` are gone.
 
-        Only what is published and below the committed offset: else a replay would open the window again and count
-        twice. An event that comes later opens the window anew, as another shard.
+        Only what is published and has no event at or above the committed offset: else a replay would open the window
+        again and count twice. An event that comes later opens the window anew, as another shard.
         """
         candidates = sorted(
             (window.touched, series.key, index, window.start_ms)
             for series in self.state.series.values()
             for index, held in enumerate(series.windows)
             for window in held.values()
-            if not window.dirty and series.last_applied < committed and (excess > 0 or _idle(window, idle_since))
+            if not window.dirty and window.version < committed and (excess > 0 or _idle(window, idle_since))
         )
         for position, (_, key, index, start_ms) in enumerate(candidates):
             series = self.state.series[key]

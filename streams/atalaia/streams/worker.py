@@ -249,8 +249,13 @@ class StreamWorker:
             self._send_alerts(partition, partition.tick(now_ms), now_ms)
         metrics.RULES.set(len(self._rules.rules()))
         if time.monotonic() - self._swept_at >= SWEEP_EVERY.total_seconds():
+            # What was published must be there before its state may go; and a window that is let go of must be gone
+            # for good (the checkpoint below) before the row of its next opening goes out: else a crash in between
+            # would leave that row beside one of the old opening which a replay has added the same events to.
+            await asyncio.get_running_loop().run_in_executor(self._io_threads, self._outputs.flush)
             self._sweep(assigned, now_ms)
-        await self._publish_due(now_ms)
+        else:
+            await self._publish_due(now_ms)
         if any(partition.state.dirty for partition in self._partitions.values()):
             await self.checkpoint()
 
