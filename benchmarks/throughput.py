@@ -7,8 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +17,13 @@ from benchmarks import lab, load, quix
 from benchmarks.narration import say
 from benchmarks.report import Figure
 
+from atalaia.infra import kafka
 from atalaia.infra.local.stack import LocalStack
 from atalaia.schemas.topics import METRICS
 
 _HERE: Final = Path(__file__).parent
 _SCHEMA: Final = _HERE.parent / "schemas" / "atalaia" / "schemas" / "avro" / "MetricEvent.avsc"
-_SAMPLE_SECONDS: Final = 0.2
+SAMPLE_SECONDS: Final = 0.2
 _FIRST_SHARE, _LAST_SHARE = 0.1, 0.9
 """Steady state: between a tenth and nine tenths of the load."""
 
@@ -36,7 +37,39 @@ class Pace:
     events: int
     seconds: float
     cpu_seconds: float
-    """Processor time of the whole process, its start included: what a busy machine doesn't blur."""
+    """Processor time over the load: what other work on the machine blurs least."""
+
+
+class NotMeasured(Exception):  # noqa: N818 - what became of a peer
+    """A peer could not be run here; the message says why."""
+
+
+def _our_python() -> tuple[Path | None, str]:
+    return Path(sys.executable), ""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A program in peers/ that does the work, or less of it, in another tool."""
+
+    name: str
+    program: str
+    python: Callable[[], tuple[Path | None, str]]
+    arguments: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    """Their changelog topics exist before it starts: Faust looks before its broker's metadata does."""
+
+
+PEERS: Final = (
+    Peer(
+        "plain Faust",
+        "plain_faust",
+        _our_python,
+        arguments=("worker", "--without-web", "-l", "warn"),
+        tables=("minute", "hour", "day", "month"),
+    ),
+    Peer("Quix Streams", "quix_streams", quix.interpreter),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +78,8 @@ class Scale:
 
     series: int
     events: int
-    faust_target: float | None = None
-    quix_target: float | None = None
+    targets: Mapping[str, float] = field(default_factory=dict)
+    """How many times a peer's rate ours must be, by the peer's name."""
     peer_seconds: float = 20.0
 
 
@@ -69,30 +102,17 @@ def measure(scale: Scale, folder: Path) -> list[Figure]:
                 detail=asdict(ours) | {"series": scale.series},
             )
         )
-        if scale.faust_target is not None:
-            say(f"{scale.series:,} series: plain Faust for {scale.peer_seconds:g} s")
-            faust = peer_pace(
-                [sys.executable, str(_HERE / "peers" / "plain_faust.py"), "worker", "--without-web", "-l", "warn"],
-                stack,
-                folder / "plain-faust",
-                seconds=scale.peer_seconds,
-            )
-            figures += _beside(name, ours, f"plain Faust, {scale.series:,} series", faust, scale.faust_target)
-        if scale.quix_target is not None:
-            python, reason = quix.interpreter()
-            if python is None:
-                figures.append(Figure(f"Quix Streams, {scale.series:,} series", None, "events/s", note=reason))
-            else:
-                say(f"{scale.series:,} series: Quix Streams for {scale.peer_seconds:g} s")
-                command = [str(python), str(_HERE / "peers" / "quix_streams.py")]
-                pace = peer_pace(command, stack, folder / "quix", seconds=scale.peer_seconds)
-                figures += _beside(name, ours, f"Quix Streams, {scale.series:,} series", pace, scale.quix_target)
+        peers = [peer for peer in PEERS if scale.targets.get(peer.name) is not None]
+        for peer in peers:
+            say(f"{scale.series:,} series: {peer.name} for {scale.peer_seconds:g} s")
+            figures += _beside(name, ours, peer, scale, stack, folder)
     return figures
 
 
 def worker_pace(stack: LocalStack, events: int, log: Path, environment: Mapping[str, str] | None = None) -> Pace:
     """The real worker process over a load that waits in Kafka, from its own metrics."""
     samples: list[tuple[float, float]] = []
+    spent_before = 0.0
     settings = stack.settings
     with lab.Worker("stream", stack, log, environment) as worker:
         while not samples or samples[-1][1] < events:
@@ -100,17 +120,18 @@ def worker_pace(stack: LocalStack, events: int, log: Path, environment: Mapping[
                 raise RuntimeError(f"the worker ended: {lab.tail(log)}")
             read = worker.metrics().get("atalaia_records_read_total", 0.0)
             if read:
+                spent_before = spent_before or processor_seconds(worker.process.pid)
                 samples.append((time.monotonic(), read))
-            time.sleep(_SAMPLE_SECONDS)
+            time.sleep(SAMPLE_SECONDS)
         lab.await_condition(
             lambda: lab.lag(settings, settings.streams.application, [METRICS.name]) == 0,
             "everything committed",
             within_seconds=120,
         )
         seconds = time.monotonic() - samples[0][0]
-        cpu_seconds = _cpu_seconds(worker.process.pid)
+        spent = processor_seconds(worker.process.pid) - spent_before
         worker.stop()
-    return Pace(steady_rate(samples), events / seconds, events, seconds, cpu_seconds)
+    return Pace(steady_rate(samples), events / seconds, events, seconds, spent)
 
 
 def steady_rate(samples: Sequence[tuple[float, float]]) -> float:
@@ -127,30 +148,37 @@ def steady_rate(samples: Sequence[tuple[float, float]]) -> float:
     return (after - before) / max(ended - begun, 1e-9)
 
 
-def peer_pace(command: Sequence[str], stack: LocalStack, folder: Path, *, seconds: float) -> Pace:
-    """A peer for some seconds over the same load, from the lines that it prints."""
+def peer_pace(peer: Peer, stack: LocalStack, folder: Path, *, seconds: float) -> Pace:
+    """A peer for some seconds over the same load, from the lines that it prints; NotMeasured where it doesn't run."""
     folder.mkdir(parents=True, exist_ok=True)
+    python, reason = peer.python()
+    if python is None:
+        raise NotMeasured(reason)
+    group = f"{peer.program}-{time.time_ns()}"
+    changelogs = {f"{group}-{table}-changelog": {"cleanup.policy": "compact"} for table in peer.tables}
+    if changelogs:
+        kafka.create_topics(stack.settings.kafka, changelogs)
+    command = [str(python), str(_HERE / "peers" / f"{peer.program}.py"), *peer.arguments]
     environment = os.environ | {
         "BOOTSTRAP": stack.settings.kafka.bootstrap_servers,
         "TOPIC": METRICS.name,
         "SCHEMA": str(_SCHEMA),
         "PARTITIONS": str(stack.settings.kafka.partitions),
         "DATADIR": str(folder),
+        "GROUP": group,
     }
     out = folder / "out.jsonl"
-    cpu_seconds = 0.0
+    spent = 0.0
     with out.open("wb") as output, (folder / "err.log").open("wb") as errors:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=errors)
         try:
             lab.await_condition(
-                lambda: process.poll() is not None or bool(_lines(out)),
-                lambda: f"{command[1]} at work: {lab.tail(folder / 'err.log')}",
-                within_seconds=90,
+                lambda: process.poll() is not None or bool(_lines(out)), f"{peer.name} at work", within_seconds=90
             )
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:
-                cpu_seconds = _cpu_seconds(process.pid)
+                spent = processor_seconds(process.pid)
                 process.terminate()
         finally:
             try:
@@ -160,12 +188,13 @@ def peer_pace(command: Sequence[str], stack: LocalStack, folder: Path, *, second
                 process.wait()
     lines = _lines(out)
     if not lines:
-        raise RuntimeError(f"{command[1]} said nothing: {lab.tail(folder / 'err.log')}")
+        raise NotMeasured(f"it ended: {lab.tail(folder / 'err.log', 1)}")
     samples = [(line["seconds"], line["events"]) for line in lines]
-    return Pace(steady_rate(samples), samples[-1][1] / samples[-1][0], int(samples[-1][1]), samples[-1][0], cpu_seconds)
+    return Pace(steady_rate(samples), samples[-1][1] / samples[-1][0], int(samples[-1][1]), samples[-1][0], spent)
 
 
-def _cpu_seconds(pid: int) -> float:
+def processor_seconds(pid: int) -> float:
+    """What a process has used of the processors so far."""
     spent = psutil.Process(pid).cpu_times()
     return float(spent.user + spent.system)
 
@@ -174,14 +203,14 @@ def _lines(path: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.startswith("{")]
 
 
-def _beside(name: str, ours: Pace, peer_name: str, peer: Pace, target: float) -> list[Figure]:
+def _beside(name: str, ours: Pace, peer: Peer, scale: Scale, stack: LocalStack, folder: Path) -> list[Figure]:  # noqa: PLR0917 - one place
+    peer_name = f"{peer.name}, {scale.series:,} series"
+    try:
+        pace = peer_pace(peer, stack, folder / peer.program, seconds=scale.peer_seconds)
+    except NotMeasured as exc:
+        return [Figure(peer_name, None, "events/s", note=str(exc))]
+    note = f"{pace.events:,} events in {pace.seconds:.0f} s"
     return [
-        Figure(
-            peer_name,
-            peer.steady,
-            "events/s",
-            note=f"{peer.events:,} events in {peer.seconds:.0f} s",
-            detail=asdict(peer),
-        ),
-        Figure(f"{name}, beside {peer_name.partition(',')[0]}", ours.steady / peer.steady, "times", target=target),
+        Figure(peer_name, pace.steady, "events/s", note=note, detail=asdict(pace)),
+        Figure(f"{name}, beside {peer.name}", ours.steady / pace.steady, "times", target=scale.targets[peer.name]),
     ]

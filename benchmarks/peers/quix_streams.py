@@ -3,7 +3,7 @@
 Less work than ours: no sketch, no hour, day or month, and windows by arrival time, Quix Streams' default.
 
 Prints a JSON line a second: events so far, seconds since the first. Ends when nothing has come for ten seconds.
-BOOTSTRAP, TOPIC, SCHEMA (path of the .avsc) and DATADIR come from the environment.
+BOOTSTRAP, TOPIC, SCHEMA (path of the .avsc) DATADIR and GROUP come from the environment.
 """
 
 from __future__ import annotations
@@ -43,14 +43,15 @@ def count(_: Any) -> None:
 
 app = Application(
     broker_address=os.environ["BOOTSTRAP"],
-    consumer_group=f"quix-{int(time.time())}",
+    consumer_group=os.environ["GROUP"],
     auto_offset_reset="earliest",
     state_dir=os.environ["DATADIR"],
     loglevel="WARNING",
 )
 topic = app.topic(os.environ["TOPIC"], value_deserializer="bytes", key_deserializer="bytes")
-sdf = app.dataframe(topic).apply(decoded).update(count).apply(lambda event: event["value"])
-sdf = sdf.tumbling_window(timedelta(minutes=1)).sum().current()
+sdf = app.dataframe(topic).apply(decoded).apply(lambda event: event["value"])
+# `current` gives the sum after each event: one result an event, counted when its window has it.
+sdf = sdf.tumbling_window(timedelta(minutes=1)).sum().current().update(count)
 
 if __name__ == "__main__":
     app.run(timeout=10)
