@@ -37,6 +37,8 @@ DATA_ERRORS: Final = frozenset({
 
 Anything else says something of the server, and no record is put aside for it.
 """
+TOO_MUCH_AT_ONCE: Final = 241
+"""MEMORY_LIMIT_EXCEEDED: half a batch may fit."""
 
 
 class Writers(Protocol):
@@ -92,7 +94,7 @@ class Loader:
         """The partitions that an insert of some sink is writing at this moment."""
         with clickhouse.errors(self.settings):
             rows = self._connected().query(statements.RUNNING, parameters={"owner": statements.OWNER}).result_rows
-        return {partition for (comment,) in rows for partition in statements.sources(comment)}
+        return {partition for (comment,) in rows for partition in statements.sources(self.settings.database, comment)}
 
     def close(self) -> None:
         """Closes the connection."""
@@ -130,7 +132,8 @@ class Loader:
             try:
                 self._insert(topic, schema, {partition: part})
             except ClickHouseRefused as refusal:
-                if refusal.code not in DATA_ERRORS:
+                halved = refusal.code == TOO_MUCH_AT_ONCE and len(part) > 1
+                if not halved and refusal.code not in DATA_ERRORS:
                     raise
                 return False
             return True
@@ -147,7 +150,7 @@ class Loader:
             container(b"", records, partition=partition) for partition, records in group.items()
         )
         ranges = [range_of(partition, records) for partition, records in group.items()]
-        comment = statements.comment({topic: group})
+        comment = statements.comment(self.settings.database, {topic: group})
         self._send(table.name, statements.insert(table, schema.text, ranges, comment=comment), body)
 
     def _store_dead_letters(self, messages: Collection[Message]) -> None:
@@ -155,7 +158,7 @@ class Loader:
         sources: dict[str, set[int]] = {}
         for message in messages:
             sources.setdefault(message.topic(), set()).add(message.partition())
-        statement = statements.insert_dead_letters(rows, comment=statements.comment(sources))
+        statement = statements.insert_dead_letters(rows, comment=statements.comment(self.settings.database, sources))
         self._send("dead_letters", statement, dead_letters.container(rows))
 
     def _send(self, table: str, statement: str, body: bytes) -> None:

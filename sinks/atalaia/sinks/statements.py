@@ -79,28 +79,28 @@ def stored(table: str, ranges: Sequence[Range]) -> str:
     )
 
 
-def comment(sources: Mapping[str, Iterable[int]]) -> str:
+def comment(database: str, sources: Mapping[str, Iterable[int]]) -> str:
     """What an insert says of itself in ClickHouse's list of running statements: the topics and partitions it stores.
 
-    >>> comment({"atalaia.metrics.v1": [3, 0]})
-    'atalaia-sink atalaia.metrics.v1:0,3'
+    >>> comment("atalaia", {"atalaia.metrics.v1": [3, 0]})
+    'atalaia-sink atalaia atalaia.metrics.v1:0,3'
     """
     named = (f"{topic}:{','.join(map(str, sorted(partitions)))}" for topic, partitions in sorted(sources.items()))
-    return " ".join((OWNER, *named))
+    return " ".join((OWNER, database, *named))
 
 
-def sources(comment: str) -> set[Partition]:
-    """The partitions that an insert with this comment stores.
+def sources(database: str, comment: str) -> set[Partition]:
+    """The partitions that an insert with this comment stores in the database.
 
-    >>> sorted(sources("atalaia-sink a:0,3 b:1"))
+    >>> sorted(sources("atalaia", "atalaia-sink atalaia a:0,3 b:1"))
     [('a', 0), ('a', 3), ('b', 1)]
-    >>> sources("somebody else's")
-    set()
+    >>> sources("atalaia", "atalaia-sink staging a:0"), sources("atalaia", "somebody else's")
+    (set(), set())
     """
-    owner, *named = comment.split(" ")
-    if owner != OWNER:
+    owner, place, *named = [*comment.split(" "), ""]
+    if (owner, place) != (OWNER, database):
         return set()
-    pairs = (each.rpartition(":") for each in named)
+    pairs = (each.rpartition(":") for each in named if each)
     return {(topic, int(number)) for topic, _, numbers in pairs for number in numbers.split(",")}
 
 
