@@ -33,10 +33,10 @@ def stream() -> None:
 
     Exit code 0 after SIGTERM or SIGINT; anything else asks a supervisor to start it anew.
     """
-    from atalaia.streams import process  # noqa: PLC0415 - Faust is loaded by whoever runs it
+    from atalaia.streams.process import run  # noqa: PLC0415 - Faust is loaded by whoever runs it
 
     settings = _settings()
-    _run(process.run, settings, port=settings.streams.metrics_port, setting="ATALAIA_STREAMS__METRICS_PORT")
+    _run(run, settings, port=settings.streams.metrics_port, setting="ATALAIA_STREAMS__METRICS_PORT")
 
 
 @app.command()
@@ -45,10 +45,10 @@ def sink() -> None:
 
     Exit code 0 after SIGTERM or SIGINT; anything else asks a supervisor to start it anew.
     """
-    from atalaia.sinks import worker  # noqa: PLC0415 - the same for the sink
+    from atalaia.sinks.worker import run  # noqa: PLC0415 - the same for the sink
 
     settings = _settings()
-    _run(worker.run, settings, port=settings.sinks.metrics_port, setting="ATALAIA_SINKS__METRICS_PORT")
+    _run(run, settings, port=settings.sinks.metrics_port, setting="ATALAIA_SINKS__METRICS_PORT")
 
 
 def _settings() -> Settings:
