@@ -25,6 +25,9 @@ from atalaia.schemas.windows import MINUTE_MS
 Record = tuple[int, int, bytes]
 """Offset, arrival time (ms), Confluent-framed bytes."""
 
+ENGINE_ERRORS: Final = (RuntimeError, UnicodeDecodeError)
+"""What chDB raises of a query that fails; the second where the error's own text quotes bytes."""
+
 Group = list[Any]
 """One series and minute of a batch, in the order of GROUP_FIELDS; a plain list, because there are many."""
 
@@ -135,7 +138,7 @@ class Engine:
             return
         try:
             groups = self._query(container(head, records), sql)
-        except RuntimeError:  # the engine refuses a batch whole: find the damaged records
+        except ENGINE_ERRORS:  # the engine refuses a batch whole: find the damaged records
             records, damaged = isolate(records, head, self._decodable(head))
             result.rejected += [Rejected(offset, Reason.UNDECODABLE) for offset in damaged]
             groups = self._query(container(head, records), sql) if records else []
@@ -148,7 +151,7 @@ class Engine:
         def decodable(records: list[Record]) -> bool:
             try:
                 self._query(container(head, records), self._by_minute)
-            except RuntimeError:
+            except ENGINE_ERRORS:
                 return False
             return True
 
@@ -162,7 +165,7 @@ class Engine:
             self._file.flush()
         try:
             lines = self._session.query(sql, "JSONCompactEachRow").bytes()
-        except RuntimeError:
+        except ENGINE_ERRORS:
             # chDB 26.9 hands what a failed query had already written to the next one: let that be this one.
             self._session.query("SELECT 1", "Null")
             raise
