@@ -44,9 +44,9 @@ def versions(jars: Path | None = None) -> dict[str, str]:
     return found
 
 
-def command() -> str:
+def command(module: str = "benchmarks.run") -> str:
     """The command line of this run."""
-    return " ".join(["python", "-m", "benchmarks.run", *sys.argv[1:]])
+    return " ".join(["python", "-m", module, *sys.argv[1:]])
 
 
 def now() -> str:
