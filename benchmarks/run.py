@@ -37,7 +37,7 @@ class Size:
 FULL: Final = Size(
     emits=300_000,
     scales=(
-        Scale(1_000, 3_000_000, targets={"plain Faust": 60, "Quix Streams": 12}),
+        Scale(1_000, 3_000_000, targets={"plain Faust": 60, "Quix Streams": 12, "Quix Streams, sum only": 12}),
         Scale(10_000, 2_000_000),
         Scale(50_000, 1_500_000, targets={"plain Faust": 15}),
     ),
@@ -47,7 +47,12 @@ FULL: Final = Size(
 QUICK: Final = Size(
     emits=20_000,
     scales=(
-        Scale(1_000, 300_000, targets={"plain Faust": 60, "Quix Streams": 12}, peer_seconds=8),
+        Scale(
+            1_000,
+            300_000,
+            targets={"plain Faust": 60, "Quix Streams": 12, "Quix Streams, sum only": 12},
+            peer_seconds=8,
+        ),
         Scale(50_000, 300_000, targets={"plain Faust": 15}, peer_seconds=8),
     ),
     rows=200_000,

@@ -68,7 +68,8 @@ PEERS: Final = (
         arguments=("worker", "--without-web", "-l", "warn"),
         tables=("minute", "hour", "day", "month"),
     ),
-    Peer("Quix Streams", "quix_streams", quix.interpreter),
+    Peer("Quix Streams", "quix_streams", quix.interpreter, arguments=("all",)),
+    Peer("Quix Streams, sum only", "quix_streams", quix.interpreter, arguments=("sum",)),
 )
 
 
@@ -206,7 +207,7 @@ def _lines(path: Path) -> list[dict[str, float]]:
 def _beside(name: str, ours: Pace, peer: Peer, scale: Scale, stack: LocalStack, folder: Path) -> list[Figure]:  # noqa: PLR0917 - one place
     peer_name = f"{peer.name}, {scale.series:,} series"
     try:
-        pace = peer_pace(peer, stack, folder / peer.program, seconds=scale.peer_seconds)
+        pace = peer_pace(peer, stack, folder / peer.name.replace(" ", "-"), seconds=scale.peer_seconds)
     except NotMeasured as exc:
         return [Figure(peer_name, None, "events/s", note=str(exc))]
     note = f"{pace.events:,} events in {pace.seconds:.0f} s"
