@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -117,7 +117,7 @@ def test_a_plot_of_a_metric() -> None:
     """--plot draws the numbers over time, with the hours below."""
     drawn = run("cpu", "--plot").stdout
     assert "max" in drawn
-    assert f"{datetime.now(UTC) - timedelta(minutes=5):%H}:" in drawn or f"{datetime.now(UTC):%H}:" in drawn
+    assert re.search(r"\b\d\d:\d\d\b", drawn)
 
 
 def test_a_plot_of_names() -> None:

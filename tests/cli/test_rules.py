@@ -122,10 +122,8 @@ class TestOnTheStack:
         assert "busy-box" in rules("delete", "busy-box", "--dry-run").stderr
         assert rules("delete", "busy-box").returncode == 0
         again = rules("delete", "busy-box")
-        assert (again.returncode, again.stderr) == (
-            2,
-            "atalaia: there is no rule 'busy-box'; `atalaia rules list` shows the ids\n",
-        )
+        assert again.returncode == 2
+        assert again.stderr.endswith("atalaia: there is no rule 'busy-box'; `atalaia rules list` shows the ids\n")
 
     def test_alerts_are_followed(self, stack: LocalStack) -> None:
         """The last transitions, those asked for only, as lines and as JSON."""

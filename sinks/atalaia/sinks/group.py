@@ -45,6 +45,7 @@ class Membership:
         self.fresh: set[Partition] = set()
         """Those of `owned` that a predecessor's insert may still be writing; whoever has looked takes them out."""
         self.committed: dict[Partition, int] = {}
+        self._paused: set[Partition] = set()
         self._pending: dict[Partition, int] = {}
         self._in_hand: Mapping[Partition, int] = {}
         self._seen_at = time.monotonic()
@@ -67,14 +68,19 @@ class Membership:
     def idle(self, seconds: float) -> None:
         """Waits without taking messages, as a member: owned partitions are paused until `wake`."""
         self._look_at_clock()
+        self._paused |= self.owned
         self._consumer.pause(_positions(dict.fromkeys(self.owned, 0)))
         message = self._consumer.poll(seconds)
         if message is not None and not _is_error(message):  # it was on its way when the pause came: take it later
             self._consumer.seek(TopicPartition(message.topic(), message.partition(), message.offset()))
 
     def wake(self) -> None:
-        """Takes messages again after `idle`."""
-        self._consumer.resume(_positions(dict.fromkeys(self.owned, 0)))
+        """Takes messages again after `idle`.
+
+        Of partitions that were taken away meanwhile too: librdkafka leaves them paused when they come back.
+        """
+        self._consumer.resume(_positions(dict.fromkeys(self._paused, 0)))
+        self._paused.clear()
 
     def take(self, first: Mapping[Partition, int]) -> None:
         """Notes what is in hand: the first offset of each partition."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from atalaia.infra import kafka
 from atalaia.infra.settings import Settings, librdkafka
 from atalaia.streams.publisher import LARGEST_RECORD_BYTES
 
@@ -82,7 +83,8 @@ def restore(
     read = 0
     deadline = time.monotonic() + RESTORE_DEADLINE.total_seconds()
     try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+        place = TopicPartition(topic, partition)
+        low, high = kafka.end_offsets(settings.kafka, [place])[topic, partition]
         consumer.assign([TopicPartition(topic, partition, low)])
         position = low
         while position < high:
