@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PATHS  := schemas producers infra alerting streams sinks cli tests benchmarks
+# Tests wait for real parts more than they compute: three processes, each with a stack of its own, a file at a time.
+PARALLEL := -n 3 --dist loadfile
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -26,7 +28,7 @@ demo: setup ## Start it all, replay real purchases, prove the numbers (EXIT=1 le
 	$(BIN)/atalaia demo $(if $(EXIT),--exit)
 
 test: setup ## Every test, on real Kafka and ClickHouse's engine
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),$(PARALLEL))
 
 check: setup ## Format, lint, types, layers, spelling
 	$(BIN)/ruff format --check $(PATHS)

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.document import from_document, to_document
-from atalaia.alerting.rules import Aggregate, Channel, Comparison, Rule, RuleError
+from atalaia.alerting.rules import Channel, Comparison, Rule, RuleError
 from atalaia.schemas.catalogue import catalogue
 from atalaia.schemas.events import Severity
 

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atalaia.alerting import states
+from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.buckets import MinuteStats, minutes_of
 from atalaia.alerting.evaluation import evaluate, prepare
 from atalaia.alerting.judge import Judge
-from atalaia.alerting.rules import Aggregate, Comparison, Rule
+from atalaia.alerting.rules import Comparison, Rule
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.builtin import builtin_rules
 from atalaia.alerting.document import SEVERITIES, SYNONYMS
 from atalaia.alerting.lint import lint
 from atalaia.alerting.loader import load_texts
-from atalaia.alerting.rules import Aggregate, Channel, condition_text
+from atalaia.alerting.rules import Channel, condition_text
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rules.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```(?:json|yaml)\n(.*?)```", PAGE, re.DOTALL)

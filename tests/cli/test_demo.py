@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from offsets import free_offset
 
 from atalaia.alerting.subscribe import Alert
 from atalaia.cli.demo import cdnow, host, purchases
 from atalaia.cli.demo.cdnow import Purchase
 from atalaia.cli.demo.incident import Story, Transition
 from atalaia.cli.demo.verdict import PUBLISHED, Tally, compare
-from atalaia.infra.local.ports import Ports, taken
 from atalaia.producers import RecordingProducer
 from atalaia.schemas.events import AlertStatus, Severity
 
@@ -156,13 +156,6 @@ def test_delays_count_from_the_cause() -> None:
     assert story.delay(later) == timedelta(seconds=1)
     assert story.delay(replace(later, published_at=NOW - timedelta(seconds=1))) is None
     assert story.delay(transition(AlertStatus.PENDING, NOW)) is None
-
-
-def free_offset() -> int:
-    """A port offset at which a whole stack finds its ports free."""
-    every = Ports()
-    wanted = (every.kafka, every.controller, every.registry, every.clickhouse, every.stream_metrics, every.sink_metrics)
-    return next(offset for offset in range(10_000, 40_000, 500) if not taken(port + offset for port in wanted))
 
 
 @pytest.mark.e2e

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from atalaia.infra.local.ports import Ports, taken
+from offsets import free_offset
 
 
 class Shell:
@@ -67,16 +66,6 @@ def eventually(condition: Callable[[], bool], within_seconds: float = 60.0) -> N
     while not condition():
         assert time.monotonic() < deadline, "it did not come to be"
         time.sleep(0.05)
-
-
-def free_offset() -> int:
-    """An offset at which nobody listens."""
-    for offset in range(20_000, 40_000, 100):
-        ports = Ports().shifted(offset)
-        wanted = [getattr(ports, name) for name in Ports.__slots__]
-        if not taken(wanted):
-            return offset
-    raise AssertionError("no free ports on this machine")
 
 
 @pytest.fixture

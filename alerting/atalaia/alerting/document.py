@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from atalaia.alerting import durations, fields
-from atalaia.alerting.rules import Aggregate, Channel, Comparison, Fault, Rule, RuleError
+from atalaia.alerting.aggregates import Aggregate
+from atalaia.alerting.rules import Channel, Comparison, Fault, Rule, RuleError
 from atalaia.schemas.events import Severity
 
 SEVERITIES: Final[dict[str, Severity]] = {
@@ -128,7 +129,7 @@ def to_document(rule: Rule) -> dict[str, Any]:
         "metric": rule.metric_name,
         "where": dict(rule.matchers),
         "tenant": rule.tenant,
-        "condition": rule.comparison.value,
+        "condition": rule.comparison.value if rule.comparison else None,
         "threshold": rule.threshold,
         "for": durations.text(rule.hold),
         "severity": rule.severity.value,

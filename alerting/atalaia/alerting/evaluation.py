@@ -21,8 +21,9 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from atalaia.alerting import durations
+from atalaia.alerting.aggregates import ACCUMULATING, PERCENTILES, Aggregate
 from atalaia.alerting.buckets import MinuteStats
-from atalaia.alerting.rules import ACCUMULATING, PERCENTILES, Aggregate, Comparison, Rule, counts_events, step
+from atalaia.alerting.rules import Comparison, Rule, counts_events, step
 from atalaia.schemas import sketch
 
 LATENESS: Final = timedelta(seconds=5)
@@ -77,7 +78,7 @@ def prepare(rule: Rule, *, lateness: timedelta = LATENESS) -> Condition:
     whole_steps = accumulating and rule.comparison not in ADDING_UP
     return Condition(
         rule=rule,
-        holds=_comparing(rule.comparison, rule.threshold),
+        holds=_comparing(rule.comparison or Comparison.ABOVE, rule.threshold),
         read=_reading(rule, window_ms),
         window_ms=window_ms,
         step_ms=step_ms,

@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from typing import Final
 
 from atalaia.alerting import templates
-from atalaia.alerting.rules import ACCUMULATING, Aggregate, Comparison, Fault, Rule
+from atalaia.alerting.aggregates import ACCUMULATING, Aggregate
+from atalaia.alerting.rules import Comparison, Fault, Rule
 from atalaia.schemas.catalogue import catalogue, metric
 from atalaia.schemas.series import SeriesKey
 

@@ -10,24 +10,10 @@ from enum import StrEnum
 from typing import Final
 
 from atalaia.alerting import durations
+from atalaia.alerting.aggregates import Aggregate
+from atalaia.alerting.expressions import Expression, Labels
 from atalaia.schemas.catalogue import Kind, metric
 from atalaia.schemas.events import DEFAULT_UNIT, MAX_NAME_CHARACTERS, Severity
-
-
-class Aggregate(StrEnum):
-    """What is read from the events of a window."""
-
-    LAST = "last"
-    FIRST = "first"
-    SUM = "sum"
-    COUNT = "count"
-    AVG = "avg"
-    MIN = "min"
-    MAX = "max"
-    RATE = "rate"
-    P50 = "p50"
-    P95 = "p95"
-    P99 = "p99"
 
 
 class Comparison(StrEnum):
@@ -50,10 +36,6 @@ class Channel(StrEnum):
     SMS = "sms"
     PAGERDUTY = "pagerduty"
 
-
-PERCENTILES: Final = {Aggregate.P50: 0.5, Aggregate.P95: 0.95, Aggregate.P99: 0.99}
-ACCUMULATING: Final = frozenset({Aggregate.SUM, Aggregate.COUNT, Aggregate.RATE})
-"""Aggregates of no events are zero, and more events only add to them."""
 
 SHORTEST_WINDOW: Final = timedelta(minutes=1)
 LONGEST_WINDOW: Final = timedelta(days=31)
@@ -98,27 +80,61 @@ class RuleError(ValueError):
         self.faults = faults
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A further threshold of a rule, with the severity that it means and where it recovers."""
+
+    severity: Severity
+    threshold: float
+    recovery: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A condition on every series of one metric that has the given labels, each series judged by itself.
+    """A condition on a number that is computed from events.
 
-    `window` None is F2.5's bare form: the latest value of a series, as it arrives. Constructing one that makes no
-    sense raises `RuleError` with every reason.
+    Without `expression` the number is the `aggregate` of `window` of each series of `metric_name` that has the given
+    labels, each series by itself; `window` None is F2.5's bare form: the latest value of a series, as it arrives. With
+    `expression` it is that, and `metric_name` is the metric it reads first; `comparison` None then means that the
+    expression itself says where it holds: wherever it has a value. Constructing one that makes no sense raises
+    `RuleError` with every reason.
     """
 
     rule_id: str
     name: str
     metric_name: str
-    comparison: Comparison
+    comparison: Comparison | None
     threshold: float
+    expression: Expression | None = None
     version: int = 1
     tenant: str | None = None
     matchers: tuple[tuple[str, str], ...] = ()
     aggregate: Aggregate = Aggregate.LAST
     window: timedelta | None = None
     hold: timedelta = timedelta()
+    """`for`: how long the condition must hold without a break before the alert fires."""
+    keep_firing: timedelta = timedelta()
+    """How long an alert goes on after its condition was last seen to hold."""
+    recovery: float | None = None
+    """A firing alert resolves only where the number is beyond this one too; None is the threshold itself."""
+    needed: int = 1
+    """In how many of the last `of_last` steps (minutes, for windows up to 2 h) the condition must hold."""
+    of_last: int = 1
+    tolerance: float | None = None
+    """For `==` and `!=`: numbers this close to the threshold are equal. None: a billionth of it."""
+    levels: tuple[Level, ...] = ()
+    """Further thresholds, each an alert of its own severity."""
     severity: Severity = Severity.MEDIUM
     minimum_count: int = 0
+    minimum_completeness: float | None = None
+    """Share of the window's events (0 to 1) that must be there for a verdict; below it the alert awaits data."""
+    absent_for: timedelta | None = None
+    """Fires for each series that was seen before, and for those of `expected`, once it is silent for so long."""
+    expected: tuple[Labels, ...] = ()
+    """Series (by the labels that tell them apart) whose absence counts though they were never seen."""
+    notify_amendments: bool = False
+    """Whether late data that changes a decided window is worth a notification."""
+    owner: str | None = None
     annotations: tuple[tuple[str, str], ...] = ()
     actions: tuple[str, ...] = ()
     channels: tuple[Channel, ...] = ()
