@@ -17,6 +17,8 @@ from atalaia.schemas.sketch import (
     RELATIVE_ERROR,
     bucket_of,
     bucket_sql,
+    count_within,
+    count_within_sql,
     merge,
     quantile,
     quantile_sql,
@@ -92,3 +94,23 @@ def test_sql_reads_the_same_quantiles(sql: Any, share: float) -> None:
     pairs = ", ".join(f"{bucket}, {count}" for bucket, count in counts.items())
     (found,) = sql(f"WITH map({pairs}) AS m SELECT {quantile_sql('m', share)}")
     assert found == pytest.approx(quantile(counts, share), rel=1e-12)
+
+
+@given(st.lists(st.floats(-1e9, 1e9), max_size=50), st.floats(-1e9, 1e9), st.floats(0, 1e9))
+def test_counts_within_bounds_miss_none_and_take_few_from_outside(
+    values: list[float], low: float, width: float
+) -> None:
+    """A count holds every value from low to high, and none that is over 2.1 % outside."""
+    high = low + width
+    found = count_within(_sketch(values), low, high)
+    assert found >= sum(low <= value <= high for value in values)
+    assert found <= sum(low - 0.021 * abs(low) <= value <= high + 0.021 * abs(high) for value in values)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 99.9), (-math.inf, -1.0), (1.0, math.inf), (-math.inf, math.inf)])
+def test_sql_counts_the_same_within_bounds(sql: Any, bounds: tuple[float, float]) -> None:
+    """Counts by SQL are those of Python."""
+    counts = {bucket_of(value): count for count, value in enumerate(reversed(VALUES), start=1)}
+    pairs = ", ".join(f"{bucket}, {count}" for bucket, count in counts.items())
+    (found,) = sql(f"WITH map({pairs}) AS m SELECT {count_within_sql('m', *bounds)}")
+    assert int(found) == count_within(counts, *bounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -28,6 +29,17 @@ class Quantile:
     """The value below which this share (0 to 1) of the events lies, from the window's sketch: within 1 %."""
 
     share: float
+
+
+@dataclass(frozen=True, slots=True)
+class CountWithin:
+    """How many events have a value from `low` to `high`, from the window's sketch.
+
+    None within is missed; one that lies up to 2 % outside may be counted (`sketch.count_within`). No events are zero.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
 
 
 PERCENTILES: Final = {Aggregate.P50: 0.5, Aggregate.P95: 0.95, Aggregate.P99: 0.99}

@@ -22,7 +22,7 @@ from typing import Final
 
 import re2
 
-from atalaia.alerting.aggregates import Aggregate, Quantile
+from atalaia.alerting.aggregates import Aggregate, CountWithin, Quantile
 
 Labels = tuple[tuple[str, str], ...]
 """Names and values, sorted by name; a label that is not there has no entry."""
@@ -140,7 +140,7 @@ class Read:
     """
 
     selector: Selector
-    aggregate: Aggregate | Quantile
+    aggregate: Aggregate | Quantile | CountWithin
     span: Span
     offset: timedelta = timedelta()
     grouping: Grouping | None = None

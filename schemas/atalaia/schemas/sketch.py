@@ -65,6 +65,24 @@ def quantile(sketch: Sketch, share: float) -> float | None:
     raise AssertionError("the counts of a sketch add up to its count")
 
 
+def count_within(sketch: Sketch, low: float = -math.inf, high: float = math.inf) -> int:
+    """How many values are from `low` to `high`: none of them is missed, and none outside by over 2 % is counted.
+
+    A bucket counts as a whole, and the widest goes from v to v (1 + a) / (1 - a). So values that are equal to a bound
+    are within it, whatever the bound.
+
+    >>> count_within({bucket_of(0.0): 3, bucket_of(1.0): 5, bucket_of(500.0): 7}, low=1.0, high=500.0)
+    12
+    """
+    first, last = edges(low, high)
+    return sum(count for bucket, count in sketch.items() if first <= bucket <= last)
+
+
+def edges(low: float, high: float) -> tuple[int, int]:
+    """The first and the last bucket of the values from `low` to `high`; either may be infinite."""
+    return _bucket_or_end(low), _bucket_or_end(high)
+
+
 def merge(into: dict[int, int], more: Sketch) -> None:
     """Adds the counts of `more` to `into`, in place."""
     for bucket, count in more.items():
@@ -77,6 +95,12 @@ def bucket_sql(value: str) -> str:
     return f"multiIf({value} = 0, 0, {value} > 0, {index}, -({index}))"
 
 
+def count_within_sql(sketch: str, low: float = -math.inf, high: float = math.inf) -> str:
+    """The SQL expression of `count_within` over a Map(Int32, UInt64)."""
+    first, last = edges(low, high)
+    return f"arraySum(mapValues(mapFilter((bucket, seen) -> bucket BETWEEN {first} AND {last}, {sketch})))"
+
+
 def quantile_sql(sketch: str, share: float) -> str:
     """The SQL expression of `quantile` over a Map(Int32, UInt64), whose keys need no order; NaN of no values."""
     pairs = f"arraySort(mapKeys({sketch}))"
@@ -85,3 +109,8 @@ def quantile_sql(sketch: str, share: float) -> str:
     bucket = f"arrayElement({pairs}, arrayFirstIndex(seen -> seen >= {rank}, {running}))"
     magnitude = f"2 * exp((abs({bucket}) - {OFFSET}) * {LOG_GAMMA!r}) / {GAMMA + 1!r}"
     return f"if(empty({sketch}), nan, if({bucket} = 0, 0, sign({bucket}) * {magnitude}))"
+
+
+def _bucket_or_end(value: float) -> int:
+    """The bucket of a value; of an infinite one, a number beyond them all."""
+    return bucket_of(value) if math.isfinite(value) else int(math.copysign(3 * OFFSET, value))
