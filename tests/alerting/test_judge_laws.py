@@ -20,6 +20,7 @@ from atalaia.alerting.buckets import MinuteStats, minutes_of
 from atalaia.alerting.evaluation import evaluate, prepare
 from atalaia.alerting.judge import Judge
 from atalaia.alerting.rules import Comparison, Rule
+from atalaia.alerting.states import Verdict
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey
@@ -101,10 +102,10 @@ def by_definition(rule: Rule, given_batches: Sequence[Batch]) -> list[tuple[Aler
         steps = [end for end in ends if (end + 1) % condition.step_ms == 0]
         for at_ms in [at_ms for at_ms in [*steps, batch.at_ms] if at_ms >= first]:
             holds = evaluate(rule, seen, at_ms=at_ms, watched_since_ms=since).holds if seen else None
-            state, entered = states.advance(
-                state, holds=holds, at_ms=at_ms, hold_ms=condition.hold_ms, episode=state.episode
-            )
-            found += [(entered, at_ms)] if entered else []
+            verdict = {True: Verdict.HOLDS, False: Verdict.RECOVERED, None: Verdict.NO_DATA}[holds]
+            terms = states.terms(rule, step_ms=condition.step_ms)
+            state, entered = states.advance(state, verdict, at_ms=at_ms, terms=terms, episode=state.episode)
+            found += [(entered, at_ms)] if entered and not state.turn else []
         clock = batch.at_ms
         if not state.open and all(gone(minute) for minute in seen):
             seen.clear()  # idle: when the series comes back it is new

@@ -169,7 +169,7 @@ class Judge:
         conditions = _selecting(self._by_metric.get(tracker.series.metric_name, ()), tracker.series)
         for condition in conditions:
             track = tracker.tracks.get(condition.rule.rule_id)
-            pending = track is not None and track.state.status is AlertStatus.PENDING
+            pending = track is not None and track.state.phase is AlertStatus.PENDING
             if track is not None and pending and not condition.rule.same_condition(track.condition.rule):
                 transitions += tracker.close(track, at_ms=at_ms, note=CHANGED)
         for track in tracker.select(conditions):

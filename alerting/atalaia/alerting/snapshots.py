@@ -34,7 +34,7 @@ def take(tracker: Tracker) -> list[Any] | None:
         [
             [
                 rule_id,
-                track.state.status.value,
+                track.state.phase.value,
                 track.state.since_ms,
                 track.state.episode,
                 to_document(track.condition.rule),
@@ -61,7 +61,9 @@ def restore(series: SeriesKey, snapshot: list[Any]) -> Tracker | None:
     for rule_id, status, since_ms, episode, document in states:
         condition = _as_it_was(document)
         if condition is not None:
-            tracker.tracks[rule_id] = Track(condition, None, None, AlertState(AlertStatus(status), since_ms, episode))
+            tracker.tracks[rule_id] = Track(
+                condition, None, None, AlertState(AlertStatus(status), since_ms, episode, since_ms)
+            )
     return tracker
 
 

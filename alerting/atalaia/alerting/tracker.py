@@ -9,13 +9,14 @@ from typing import Final
 from atalaia.alerting.buckets import NEVER, Buckets, MinuteStats, Window
 from atalaia.alerting.evaluation import NO_VERDICT, Condition, Judgement, judge, window_at
 from atalaia.alerting.latest import Latest
-from atalaia.alerting.states import AT_REST, AlertState, advance
+from atalaia.alerting.states import AT_REST, AlertState, Terms, Verdict, advance, end
 from atalaia.alerting.transitions import Transition, fingerprint
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import MINUTE_MS
 
 _BROKEN: Final = Judgement(holds=False, value=None)
+_VERDICTS: Final = {True: Verdict.HOLDS, False: Verdict.RECOVERED, None: Verdict.NO_DATA}
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Track:
         due = NEVER if self.window is None else self.window.changes_ms
         if at_ms < self.ready_ms:
             due = min(due, self.ready_ms)
-        if self.state.status is AlertStatus.PENDING:
+        if self.state.phase is AlertStatus.PENDING:
             due = min(due, max(self.state.since_ms + self.condition.hold_ms, at_ms + 1))
         return due
 
@@ -175,7 +176,7 @@ class Tracker:
                 continue
             if track.window is not None:
                 judgement = track.judge(at_ms)
-                status = track.state.status
+                status = track.state.phase
                 if status is AlertStatus.PENDING or judgement.holds is (status is not AlertStatus.FIRING):
                     self._enter(track, judgement, at_ms=at_ms, into=into)
             due = min(due, track.due_ms(at_ms))
@@ -184,7 +185,7 @@ class Tracker:
     def _judge_latest(self, latest: Latest, at_ms: int, into: list[Transition]) -> None:
         for track in self.tracks.values():
             if track.window is None and latest.value is not None:
-                if track.state.status is AlertStatus.PENDING and not latest.all_held(track.condition):
+                if track.state.phase is AlertStatus.PENDING and not latest.all_held(track.condition):
                     self._enter(track, _BROKEN, at_ms=at_ms, into=into)
                 judgement = Judgement(track.condition.holds(latest.value), latest.value)
                 self._enter(track, judgement, at_ms=at_ms, into=into)
@@ -203,8 +204,12 @@ class Tracker:
             episode = newest - newest % MINUTE_MS
         else:
             episode = 0 if self.latest is None else self.latest.at_ms
-        track.state, entered = advance(
-            track.state, holds=judgement.holds, at_ms=at_ms, hold_ms=condition.hold_ms, episode=episode
+        verdict = _VERDICTS[judgement.holds]
+        terms = Terms(condition.hold_ms)
+        track.state, entered = (
+            end(track.state)
+            if note is not None
+            else advance(track.state, verdict, at_ms=at_ms, terms=terms, episode=episode)
         )
         if entered is not None:
             into.append(
@@ -216,6 +221,7 @@ class Tracker:
                     since_ms=track.state.since_ms,
                     fingerprint=fingerprint(condition.rule.rule_id, self.series.labels()),
                     episode=track.state.episode,
+                    turn=track.state.turn,
                     value=judgement.value,
                     window=window,
                     note=note,

@@ -47,12 +47,22 @@ class Severity(StrEnum):
 
 
 class AlertStatus(StrEnum):
-    """The state that a transition enters."""
+    """What a transition says: the state that the alert enters, or what late data did to an earlier one.
+
+    A firing alert without a verdict has no data, an error, or awaits data; when it has one again it goes on firing, or
+    recovering. Amended: the value that fired or resolved it is another by now; retracted: it should not have fired.
+    """
 
     INACTIVE = "inactive"
     PENDING = "pending"
     FIRING = "firing"
     RESOLVED = "resolved"
+    RECOVERING = "recovering"
+    NO_DATA = "no_data"
+    ERROR = "error"
+    AWAITING_DATA = "awaiting_data"
+    AMENDED = "amended"
+    RETRACTED = "retracted"
 
 
 MAX_NAME_CHARACTERS: Final = 200
