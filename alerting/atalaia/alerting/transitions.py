@@ -40,7 +40,7 @@ class Transition:
     since_ms: int
     fingerprint: str
     episode: int
-    turn: int = 0
+    turn: int | str = 0
     """Tells statuses apart that one episode enters more than once."""
     value: float | None = None
     window: tuple[int, int] | None = None
