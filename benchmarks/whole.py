@@ -32,7 +32,7 @@ PROBES_PER_SECOND: Final = 20
 _PROBE: Final = "latency-probe"
 _SLOW_MS: Final = 1_000.0
 """Over the installed rule "Slow API", which judges each series' latest value: a new series fires at once."""
-_LOOK_EVERY_SECONDS: Final = 0.05
+_LOOK_EVERY_SECONDS: Final = 0.1
 _SETTLE_SECONDS: Final = 8.0
 """Under load before the first probe: connections, caches, the first checkpoints."""
 _LAST_ARRIVALS_SECONDS: Final = 10.0

@@ -18,14 +18,14 @@ from atalaia.cli.main import main
 from atalaia.streams.columns import Engine
 
 batches = iter(range(1_000_000))
-aggregate = Engine.aggregate
+aggregate = Engine.aggregate_all
 
 def aggregate_but_the_fourth(self, records, **options):
     if next(batches) == 3:
         raise LookupError("a bug")
     return aggregate(self, records, **options)
 
-Engine.aggregate = aggregate_but_the_fourth
+Engine.aggregate_all = aggregate_but_the_fourth
 main()
 """
 """A worker that fails at its fourth batch."""

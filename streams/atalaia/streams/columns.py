@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,6 +24,9 @@ from atalaia.schemas.windows import MINUTE_MS
 
 Record = tuple[int, int, bytes]
 """Offset, arrival time (ms), Confluent-framed bytes."""
+
+Batches = Mapping[int, Sequence[Record]]
+"""Records by source partition, each partition's in the order of their offsets."""
 
 ENGINE_ERRORS: Final = (RuntimeError, UnicodeDecodeError)
 """What chDB raises of a query that fails; the second where the error's own text quotes bytes."""
@@ -103,20 +106,26 @@ class Engine:
         self._file.close()
 
     def aggregate(self, records: Sequence[Record], *, each_event: bool = False) -> Columns:
-        """The groups of a batch by series and minute; with `each_event`, one group an event, with its offset.
+        """The groups of one partition's batch by series and minute; with `each_event`, one group an event.
 
         Every record ends in a group or in `rejected`. Raises RegistryUnavailable while a schema cannot be asked for.
         """
-        result = Columns()
-        for header, members in _by_header(records).items():
+        return self.aggregate_all({0: records}, each_event=each_event)[0]
+
+    def aggregate_all(self, batches: Batches, *, each_event: bool = False) -> dict[int, Columns]:
+        """The same for the batches of several partitions at once: a query costs some 10 ms, however little it reads."""
+        result = {partition: Columns() for partition in batches}
+        for header, members in _by_header(batches).items():
             head, reason = self._head(header)
             if reason is not None:
-                result.rejected += [Rejected(offset, _bare_reason(value, reason)) for offset, _, value in members]
+                for partition, records in members.items():
+                    result[partition].rejected += [Rejected(each[0], _bare_reason(each[2], reason)) for each in records]
                 continue
-            small = [member for member in members if len(member[2]) <= MAX_RECORD_BYTES]
-            if len(small) < len(members):
-                result.rejected += [Rejected(o, Reason.TOO_LARGE) for o, _, v in members if len(v) > MAX_RECORD_BYTES]
-            self._decode(head, small, self._by_event if each_event else self._by_minute, result)
+            for partition, records in members.items():
+                if large := [offset for offset, _, value in records if len(value) > MAX_RECORD_BYTES]:
+                    result[partition].rejected += [Rejected(offset, Reason.TOO_LARGE) for offset in large]
+                    members[partition] = [each for each in records if len(each[2]) <= MAX_RECORD_BYTES]
+            self._decode(head, members, self._by_event if each_event else self._by_minute, result)
         return result
 
     def _head(self, header: bytes) -> tuple[bytes, Reason | None]:
@@ -133,19 +142,22 @@ class Engine:
         self._heads[header] = head
         return head, None
 
-    def _decode(self, head: bytes, records: list[Record], sql: str, result: Columns) -> None:
-        if not records:
+    def _decode(self, head: bytes, batches: dict[int, list[Record]], sql: str, result: dict[int, Columns]) -> None:
+        batches = {partition: records for partition, records in batches.items() if records}
+        if not batches:
             return
         try:
-            groups = self._query(container(head, records), sql)
+            groups = self._query(_containers(head, batches), sql)
         except ENGINE_ERRORS:  # the engine refuses a batch whole: find the damaged records
-            records, damaged = isolate(records, head, self._decodable(head))
-            result.rejected += [Rejected(offset, Reason.UNDECODABLE) for offset in damaged]
-            groups = self._query(container(head, records), sql) if records else []
-        result.groups += groups
-        if sum(group[10] for group in groups) < len(records):
-            rejects = self._query(None, self._rejects)
-            result.rejected += [Rejected(int(offset), Reason(reason)) for offset, reason in rejects]
+            for partition, records in batches.items():
+                batches[partition], damaged = isolate(records, head, self._decodable(head))
+                result[partition].rejected += [Rejected(offset, Reason.UNDECODABLE) for offset in damaged]
+            groups = self._query(_containers(head, batches), sql)
+        for group in groups:
+            result[group.pop()].groups.append(group)
+        if sum(group[10] for group in groups) < sum(map(len, batches.values())):
+            for partition, offset, reason in self._query(None, self._rejects):
+                result[partition].rejected.append(Rejected(offset, Reason(reason)))
 
     def _decodable(self, head: bytes) -> Callable[[list[Record]], bool]:
         def decodable(records: list[Record]) -> bool:
@@ -173,15 +185,23 @@ class Engine:
         return answer
 
 
-def _by_header(records: Iterable[Record]) -> dict[bytes, list[Record]]:
-    groups: dict[bytes, list[Record]] = {}
-    for record in records:
-        header = record[2][:HEADER_BYTES]
-        members = groups.get(header)
-        if members is None:
-            members = groups[header] = []
-        members.append(record)
+def _by_header(batches: Batches) -> dict[bytes, dict[int, list[Record]]]:
+    groups: dict[bytes, dict[int, list[Record]]] = {}
+    for partition, records in batches.items():
+        for record in records:
+            header = record[2][:HEADER_BYTES]
+            members = groups.get(header)
+            if members is None:
+                members = groups[header] = {}
+            held = members.get(partition)
+            if held is None:
+                held = members[partition] = []
+            held.append(record)
     return groups
+
+
+def _containers(head: bytes, batches: Batches) -> bytes:
+    return head + b"".join(container(b"", records, partition=partition) for partition, records in batches.items())
 
 
 def _bare_reason(value: bytes, otherwise: Reason) -> Reason:
@@ -200,11 +220,12 @@ def _groups_sql(path: str, *, each_event: bool) -> str:
             argMin(value, ({at}, _offset)), min({at}), toInt64(argMin(_offset, ({at}, _offset))),
             argMax(value, ({at}, _offset)), max({at}), toInt64(argMax(_offset, ({at}, _offset))),
             toInt64(min(_offset)), toInt64(max(_offset)),
-            mapKeys(sumMap(map({bucket_sql("value")}, toUInt32(1))) AS sketch), mapValues(sketch)
+            mapKeys(sumMap(map({bucket_sql("value")}, toUInt32(1))) AS sketch), mapValues(sketch),
+            toInt32(_partition) AS source
         FROM file('{path}', 'Avro')
         WHERE {reason_sql()} = ''
-        GROUP BY tenant, metric_name, service_name, region, affiliate_id, unit, frequency, dimensions, minute_ms
-            {", _offset" if each_event else ""}
+        GROUP BY tenant, metric_name, service_name, region, affiliate_id, unit, frequency, dimensions, minute_ms,
+            source {", _offset" if each_event else ""}
         ORDER BY min(_offset)
         SETTINGS max_threads = 1, output_format_json_quote_denormals = 1, output_format_json_quote_64bit_integers = 0
     """
@@ -212,6 +233,7 @@ def _groups_sql(path: str, *, each_event: bool) -> str:
 
 def _rejects_sql(path: str) -> str:
     return f"""
-        SELECT toInt64(_offset), {reason_sql()} AS reason FROM file('{path}', 'Avro') WHERE reason != ''
+        SELECT toInt32(_partition), toInt64(_offset), {reason_sql()} AS reason
+        FROM file('{path}', 'Avro') WHERE reason != ''
         SETTINGS max_threads = 1, output_format_json_quote_64bit_integers = 0
     """

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import structlog
@@ -18,18 +19,19 @@ from atalaia.infra.settings import Settings
 from atalaia.schemas.codec import encode, frame_header
 from atalaia.schemas.events import Granularity
 from atalaia.schemas.registry import Registry
-from atalaia.schemas.topics import ALERTS, METRICS, ROLLUPS
+from atalaia.schemas.topics import ALERTS, METRICS, ROLLUPS, RULE_PARTIALS
 from atalaia.streams.changelog import changelog_topic
 from atalaia.streams.columns import Rejected
 from atalaia.streams.dead_letters import dead_letter_headers
+from atalaia.streams.partials import PartialsRecord
 from atalaia.streams.partition import Partition
 from atalaia.streams.publisher import Publisher
 from atalaia.streams.watermarks import completeness
 
 STAGE: Final = "streams"
 FLUSH_SECONDS: Final = 30.0
-YIELD_EVERY: Final = 500
-"""Records sent before other tasks of the event loop get their turn."""
+YIELD_EVERY: Final = 50
+"""Records sent before other tasks of the event loop get their turn: some two milliseconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +63,9 @@ class Outputs:
             metrics.DEAD_LETTERS.labels(STAGE, tp.topic, each.reason.value).inc()
         log.warning("dead_letters", partition=tp.partition, records=len(rejected))
 
-    def alerts(self, transitions: Sequence[Transition], *, watermark_ms: int) -> None:
-        """Transitions, each with how complete its window was."""
+    def alerts(self, transitions: Sequence[Transition], *, watermark_ms: int) -> list[bytes]:
+        """Sends transitions, each with how complete its window was; returns their records."""
+        records: list[bytes] = []
         for transition in transitions:
             parent = _traceparent()
             window = transition.window
@@ -71,29 +74,44 @@ class Outputs:
                 "completeness": completeness(*window, watermark_ms) if window else None,
                 "traceparent": parent,
             }
+            records.append(self._alert_header + encode("AlertEvent", record))
             self._publisher.send(
                 ALERTS.name,
                 key=transition.fingerprint.encode(),
-                value=self._alert_header + encode("AlertEvent", record),
+                value=records[-1],
                 headers=[("traceparent", parent.encode())],
             )
             metrics.TRANSITIONS.labels(transition.status.value).inc()
             log.info("alert_transition", rule=transition.rule.name, status=transition.status.value)
         if transitions:
             self._publisher.poll()
+        return records
 
-    async def rollups(self, partition: Partition, granularity: Granularity, *, watermark_ms: int) -> int:
-        """The rows of a partition that are out of date; how many."""
+    def alert_again(self, fingerprint: str, record: bytes) -> None:
+        """Sends the record of a transition once more, of which nobody knows whether it arrived."""
+        self._publisher.send(ALERTS.name, key=fingerprint.encode(), value=record)
+        self._publisher.poll()
+
+    def partials(self, records: Iterable[PartialsRecord]) -> None:
+        """What source partitions and homes of shared rules tell each other."""
+        for partition, key, value in records:
+            self._publisher.send(RULE_PARTIALS.name, key=key, value=value, partition=partition)
+        self._publisher.poll()
+
+    async def rollups(self, partition: Partition, granularity: Granularity, *, watermark_ms: int) -> float:
+        """Sends the rows that are out of date; returns the seconds that took, without the turns of other tasks."""
         headers = [("traceparent", _traceparent().encode())]
-        rows = 0
+        rows, seconds, started = 0, 0.0, time.perf_counter()
         for key, body in partition.rows(granularity, watermark_ms):
             self._publisher.send(ROLLUPS.name, key=key, value=self._rollup_header + body, headers=headers)
             rows += 1
             if rows % YIELD_EVERY == 0:
+                seconds += time.perf_counter() - started
                 await asyncio.sleep(0)
+                started = time.perf_counter()
         metrics.ROLLUPS.labels(granularity.value).inc(rows)
         self._publisher.poll()
-        return rows
+        return seconds + time.perf_counter() - started
 
     async def state(self, partition: Partition) -> None:
         """The changelog entry of each series that has changed."""

@@ -1,7 +1,7 @@
 """A Faust transport that hands an agent whole partition batches.
 
 Faust makes two asyncio tasks for each message (`Consumer._drain_messages`), which ends at a few thousand events a
-second. Here one Faust message carries everything that was fetched of one partition: its value is the list of Kafka
+second. Here one Faust message carries everything that was fetched of one partition: its value is a `Batch` of Kafka
 records, its offset that of the last one. Only topics declared as batched go that way.
 
 Faust's own acknowledgements are not used for them: its compiled stream acknowledges a message whatever became of it,
@@ -13,12 +13,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage
 
 BeforeCommit = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True, eq=False)
+class Fetch:
+    """What one fetch brought of batched topics; `shared` is for whoever works on all of it at once."""
+
+    batches: dict[TP, list[Any]]
+    shared: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """The Kafka records of one partition, and the fetch that they came with."""
+
+    records: list[Any]
+    fetch: Fetch
 
 
 class BatchConsumer(driver.Consumer):
@@ -45,6 +62,14 @@ class BatchConsumer(driver.Consumer):
         except AssertionError:  # aiokafka's way of saying "not assigned"
             return None
 
+    def on_buffer_full(self, tp: TP) -> None:
+        """Leaves batched partitions among those that are fetched: a full queue holds up the next fetch by itself.
+
+        Faust takes a partition out until its queue is nearly empty, and sleeps for a second when none is left.
+        """
+        if tp.topic not in self._transport.batched:
+            super().on_buffer_full(tp)
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Fetched records: one message a partition of batched topics, one a record of others."""
         await asyncio.sleep(self._transport.linger_seconds)
@@ -55,19 +80,20 @@ class BatchConsumer(driver.Consumer):
         if not self.flow_active:
             await self.perform_seek()
             return
+        fetch = Fetch({tp: batch for tp, batch in records.items() if batch and tp.topic in self._transport.batched})
         for tp, batch in records.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
                 return
             if not batch or (active is not None and tp not in active and tp not in self._buffered_partitions):
                 continue
             if tp.topic in self._transport.batched:
-                yield tp, self._batch_message(tp, batch, generation)
+                yield tp, self._batch_message(tp, Batch(batch, fetch), generation)
             else:
                 for record in batch:
                     yield tp, self._to_message(tp, record)
 
-    def _batch_message(self, tp: TP, batch: list[Any], generation: int) -> ConsumerMessage:
-        last = batch[-1]
+    def _batch_message(self, tp: TP, batch: Batch, generation: int) -> ConsumerMessage:
+        last = batch.records[-1]
         # Before the message goes out: else Faust notes a gap in the offsets, one entry a record.
         self._read_offset[tp] = last.offset
         return ConsumerMessage(

@@ -38,7 +38,7 @@ from atalaia.streams.columns import Columns, Engine, Record
 from atalaia.streams.outputs import STAGE, YIELD_EVERY, Outputs
 from atalaia.streams.partition import Partition
 from atalaia.streams.state import PartitionState
-from atalaia.streams.transport import BatchConsumer, BatchTransport
+from atalaia.streams.transport import Batch, BatchConsumer, BatchTransport
 
 LINGER_SECONDS: Final = 0.02
 """Wait before each fetch: a query has a fixed cost of about 10 ms, so small batches would buy little latency dearly."""
@@ -147,10 +147,10 @@ class StreamWorker:
         if partition is None:
             return
         started = time.perf_counter()
-        batch = message.value
-        records: list[Record] = [(record.offset, record.timestamp, record.value or b"") for record in batch]
-        first_offset, last_offset = records[0][0], records[-1][0]
-        columns = await self._aggregate(records, generation, each_event=partition.replays(first_offset))
+        batch: Batch = message.value
+        records = batch.records
+        first_offset, last_offset = records[0].offset, records[-1].offset
+        columns = await self._columns(tp, batch, generation, each_event=partition.replays(first_offset))
         if columns is None or generation != self.app.consumer_generation_id:
             return
         end = self._consumer.highwater(tp)
@@ -159,25 +159,42 @@ class StreamWorker:
         partition.apply(
             columns,
             offsets=(first_offset, last_offset),
-            arrival_ms=max(arrival for _, arrival, _ in records),
+            arrival_ms=max(record.timestamp for record in records),
             now_ms=now_ms,
             touched=time.monotonic(),
         )
-        self._outputs.dead_letters(tp, batch, columns.rejected)
+        self._outputs.dead_letters(tp, records, columns.rejected)
         self._send_alerts(partition, partition.judge_touched(now_ms), now_ms)
         self._consumer.finish(tp, generation=generation, next_offset=last_offset + 1)
         metrics.RECORDS_READ.labels(STAGE, METRICS.name).inc(len(records))
         metrics.BATCH_RECORDS.labels(STAGE, METRICS.name).observe(len(records))
         metrics.BATCH_SECONDS.labels(STAGE, METRICS.name).observe(time.perf_counter() - started)
 
-    async def _aggregate(self, records: list[Record], generation: int, *, each_event: bool) -> Columns | None:
-        """The batch's columns; waits while the registry is away; None where the partition was taken away meanwhile."""
+    async def _columns(self, tp: TP, batch: Batch, generation: int, *, each_event: bool) -> Columns | None:
+        """The batch's columns; None where the partition was taken away meanwhile.
+
+        The first batch of a fetch has those of all its partitions made in one query, and the others find theirs there.
+        """
+        if each_event:
+            found = await self._aggregate({tp.partition: _records(batch.records)}, generation, each_event=True)
+        else:
+            fetch = batch.fetch
+            if fetch.shared is None:
+                batches = {each.partition: _records(records) for each, records in fetch.batches.items()}
+                fetch.shared = asyncio.ensure_future(self._aggregate(batches, generation, each_event=False))
+            found = await asyncio.shield(fetch.shared)
+        return None if found is None else found[tp.partition]
+
+    async def _aggregate(
+        self, batches: dict[int, list[Record]], generation: int, *, each_event: bool
+    ) -> dict[int, Columns] | None:
+        """The columns of batches by partition; waits while the registry is away; None after a rebalance meanwhile."""
         pause = 0.1
         loop = asyncio.get_running_loop()
         while generation == self.app.consumer_generation_id and not self.app.should_stop:
             try:
                 return await loop.run_in_executor(
-                    self._engine_thread, lambda: self._engine.aggregate(records, each_event=each_event)
+                    self._engine_thread, lambda: self._engine.aggregate_all(batches, each_event=each_event)
                 )
             except RegistryUnavailable as exc:
                 metrics.RETRIES.labels(STAGE, "schema").inc()
@@ -254,10 +271,9 @@ class StreamWorker:
             # would leave that row beside one of the old opening which a replay has added the same events to.
             await asyncio.get_running_loop().run_in_executor(self._io_threads, self._outputs.flush)
             self._sweep(assigned, now_ms)
+            await self.checkpoint()
         else:
             await self._publish_due(now_ms)
-        if any(partition.state.dirty for partition in self._partitions.values()):
-            await self.checkpoint()
 
     def _look_at_lag(self, tp: TP, partition: Partition) -> None:
         end = self._consumer.highwater(tp)
@@ -274,17 +290,16 @@ class StreamWorker:
             wait = max(cadence.total_seconds(), self._publishing_cost[granularity] / PUBLISHING_SHARE)
             if started - self._published_at[granularity] < wait:
                 continue
-            rows = await self._publish(granularity, now_ms)
+            self._publishing_cost[granularity] = await self._publish(granularity, now_ms)
             self._published_at[granularity] = time.monotonic()
-            self._publishing_cost[granularity] = self._published_at[granularity] - started if rows else 0.0
 
-    async def _publish(self, granularity: Granularity, now_ms: int) -> int:
-        rows = 0
+    async def _publish(self, granularity: Granularity, now_ms: int) -> float:
+        seconds = 0.0
         for partition in list(self._partitions.values()):
             watermark = partition.watermark(now_ms, self._settings.streams)
             metrics.WATERMARK_AGE.labels(str(partition.state.partition)).set((now_ms - watermark) / 1000)
-            rows += await self._outputs.rollups(partition, granularity, watermark_ms=watermark)
-        return rows
+            seconds += await self._outputs.rollups(partition, granularity, watermark_ms=watermark)
+        return seconds
 
     def _sweep(self, assigned: set[TP], now_ms: int) -> None:
         """Closes windows that the watermark has passed, and lets go of those that nothing comes for any more."""
@@ -327,6 +342,10 @@ class StreamWorker:
         self._engine_thread.shutdown()
         self._io_threads.shutdown()
         self._engine.close()
+
+
+def _records(batch: list[Any]) -> list[Record]:
+    return [(record.offset, record.timestamp, record.value or b"") for record in batch]
 
 
 def _now_ms() -> int:
