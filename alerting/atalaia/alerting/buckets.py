@@ -21,7 +21,8 @@ _last_at = attrgetter("last_at")
 class MinuteStats:
     """Events of one series within a minute (or within a longer step, or within a window).
 
-    Times are event time in ms. Of events at the same instant the one added later is the last.
+    Times are event time in ms. Of events at the same instant the one added later is the last. `missing` counts events
+    that are known to have been sent and never came; where nothing came at all, `count` is 0.
     """
 
     start_ms: int
@@ -34,11 +35,22 @@ class MinuteStats:
     last: float
     last_at: int
     sketch: dict[int, int]
+    missing: int = 0
+
+    @property
+    def completeness(self) -> float:
+        """The share of the events sent that came, 0 to 1.
+
+        >>> MinuteStats(0, 3, 6.0, 1, 3, 1, 0, 3, 9, {}, missing=1).completeness
+        0.75
+        """
+        return self.count / (self.count + self.missing) if self.missing else 1.0
 
     def add(self, more: MinuteStats, *, with_sketch: bool = True) -> Self:
         """Adds events, in place. The order of additions changes nothing but ties and the sum's last digits."""
         self.count += more.count
         self.sum += more.sum
+        self.missing += more.missing
         if more.min < self.min:  # noqa: PLR1730 - twice as fast as min(), in the hottest line
             self.min = more.min
         if more.max > self.max:  # noqa: PLR1730 - the same
@@ -64,6 +76,7 @@ class MinuteStats:
             self.last,
             self.last_at,
             dict(self.sketch) if with_sketch else {},
+            self.missing,
         )
 
 
@@ -127,7 +140,7 @@ class Window:
             elif at_ms < enters + self.length_ms:
                 within.append(bucket)
                 changes = min(changes, enters + self.length_ms)
-        self.stats = _merged(within, with_sketch=self.with_sketch)
+        self.stats = merged(within, with_sketch=self.with_sketch)
         self.as_of_ms, self.changes_ms = at_ms, changes
 
 
@@ -194,8 +207,8 @@ class Buckets:
             self.oldest_ms = min(self.by_start, default=NEVER)
 
 
-def _merged(within: list[MinuteStats], *, with_sketch: bool) -> MinuteStats | None:
-    """All events of several buckets: field by field, which is faster than bucket by bucket."""
+def merged(within: list[MinuteStats], *, with_sketch: bool) -> MinuteStats | None:
+    """All events of several buckets, in a copy: field by field, which is faster than bucket by bucket."""
     if not within:
         return None
     if len(within) == 1:
@@ -217,4 +230,5 @@ def _merged(within: list[MinuteStats], *, with_sketch: bool) -> MinuteStats | No
         last.last,
         last.last_at,
         counts,
+        sum([bucket.missing for bucket in within]),
     )
