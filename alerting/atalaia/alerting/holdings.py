@@ -1,0 +1,198 @@
+"""The recent events of one series, as its source partitions tell them: whole states of minutes, which overwrite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+from atalaia.alerting.buckets import NEVER, MinuteStats, merged
+from atalaia.schemas.series import SeriesKey
+
+Get = Callable[[int], MinuteStats | None]
+
+
+class Run:
+    """The merged events of buckets `lo` to `hi`, where mostly the last one changes: it is added when asked for."""
+
+    __slots__ = ("hi", "lo", "rest", "valid")
+
+    def __init__(self) -> None:
+        self.lo = self.hi = 0
+        self.rest: MinuteStats | None = None
+        self.valid = False
+
+    def touch(self, start: int) -> None:
+        """Takes note that a bucket has changed."""
+        if self.lo <= start < self.hi:
+            self.valid = False
+
+    def total(  # noqa: PLR0917 - the hottest call there is: ten thousand a tick
+        self,
+        lo: int,
+        hi: int,
+        step: int,
+        get: Get,
+        with_sketch: bool,  # noqa: FBT001 - the same
+        base: MinuteStats | None = None,
+    ) -> MinuteStats | None:
+        """The events of the buckets that start from `lo` to `hi`, with those of `base`; not to be changed."""
+        if not self.valid or lo != self.lo or hi < self.hi:
+            parts = [part for start in range(lo, hi, step) if (part := get(start)) is not None]
+            if base is not None:
+                parts.append(base)
+            self.rest = parts[0] if len(parts) == 1 else merged(parts, with_sketch=with_sketch)
+        else:
+            for start in range(self.hi, hi, step):
+                self.rest = _both(self.rest, get(start), with_sketch)
+        self.lo, self.hi, self.valid = lo, hi, True
+        return _both(self.rest, get(hi), with_sketch)
+
+
+class Tier:
+    """One series in buckets of a longer step, made of its minutes when asked for, and of those that are forgotten."""
+
+    __slots__ = (
+        "_changed",
+        "_forgotten",
+        "_known",
+        "_newest",
+        "_run",
+        "_running",
+        "grain_ms",
+        "minutes",
+        "step_ms",
+        "with_sketch",
+    )
+
+    def __init__(self, step_ms: int, minutes: dict[int, MinuteStats], *, grain_ms: int, with_sketch: bool) -> None:
+        self.step_ms = step_ms
+        self.grain_ms = grain_ms
+        self.minutes = minutes
+        self.with_sketch = with_sketch
+        self._known: dict[int, MinuteStats] = {}
+        self._forgotten: dict[int, MinuteStats] = {}
+        self._changed: set[int] = set()
+        self._running = self._newest = -1
+        self._run = Run()
+        for start in minutes:
+            self.touch(start)
+
+    def touch(self, minute: int) -> None:
+        """Takes note that a minute has changed."""
+        start = minute - minute % self.step_ms
+        self._changed.add(start)
+        if start > self._running:
+            self._running, self._newest, self._run = start, minute, Run()
+        elif start == self._running:
+            self._run.touch(minute)
+            self._newest = max(self._newest, minute)
+
+    def get(self, start: int) -> MinuteStats | None:
+        """The events of a bucket; not to be changed."""
+        if start in self._changed:
+            self._changed.discard(start)
+            found = self._merged(start)
+            if found is not None:
+                self._known[start] = found
+        return self._known.get(start)
+
+    def forget(self, minute: MinuteStats) -> None:
+        """Keeps the events of a minute that will not change any more."""
+        start = minute.start_ms - minute.start_ms % self.step_ms
+        before = self._forgotten.get(start)
+        self._forgotten[start] = minute if before is None else _all([before, minute])
+        if start == self._running:
+            self._run.valid = False
+
+    def prune(self, before_ms: int) -> None:
+        """Lets go of buckets that start earlier."""
+        for kept in (self._known, self._forgotten):
+            for start in [start for start in kept if start < before_ms]:
+                del kept[start]
+        self._changed = {start for start in self._changed if start >= before_ms}
+
+    def _merged(self, start: int) -> MinuteStats | None:
+        forgotten, get = self._forgotten.get(start), self.minutes.get
+        if start == self._running:
+            return self._run.total(start, self._newest, self.grain_ms, get, self.with_sketch, forgotten)
+        within = range(start, start + self.step_ms, self.grain_ms)
+        parts = [part for minute in within if (part := get(minute)) is not None]
+        return merged([*parts, *([forgotten] if forgotten else [])], with_sketch=self.with_sketch)
+
+
+class Holding:
+    """One series: its minutes, each merged over the shards that tell of it, and longer buckets where they are wanted.
+
+    `since_ms` is the first minute that was ever seen of it, `newest_ms` the last.
+    """
+
+    __slots__ = (
+        "_before_ms",
+        "_several",
+        "_sole",
+        "key",
+        "labels",
+        "minutes",
+        "newest_ms",
+        "series",
+        "since_ms",
+        "tiers",
+    )
+
+    def __init__(self, key: bytes, series: SeriesKey) -> None:
+        self.key = key
+        self.series = series
+        self.labels = series.labels()
+        self.since_ms = NEVER
+        self.newest_ms = 0
+        self.minutes: dict[int, MinuteStats] = {}
+        self.tiers: dict[int, Tier] = {}
+        self._sole: dict[int, Hashable] = {}
+        self._several: dict[int, dict[Hashable, MinuteStats]] = {}
+        self._before_ms = 0
+
+    def put(self, minute: MinuteStats, shard: Hashable) -> bool:
+        """Takes the whole state of a minute on a shard, which replaces what was known of it.
+
+        False where the minute is forgotten already: its events are counted as they were.
+        """
+        start = minute.start_ms
+        if start < self._before_ms:
+            return False
+        if (several := self._several.get(start)) is not None:
+            several[shard] = minute
+            self.minutes[start] = _all(list(several.values()))
+        elif (sole := self._sole.get(start, shard)) == shard:
+            self._sole[start] = shard
+            self.minutes[start] = minute
+        else:
+            several = self._several[start] = {sole: self.minutes[start], shard: minute}
+            self.minutes[start] = _all(list(several.values()))
+        for tier in self.tiers.values():
+            tier.touch(start)
+        self.since_ms = min(self.since_ms, start)
+        self.newest_ms = max(self.newest_ms, start)
+        return True
+
+    def forget(self, before_ms: int) -> None:
+        """Lets go of minutes that start earlier; longer buckets keep their events."""
+        self._before_ms = max(self._before_ms, before_ms)
+        for start in [start for start in self.minutes if start < before_ms]:
+            minute = self.minutes.pop(start)
+            self._sole.pop(start, None)
+            self._several.pop(start, None)
+            for tier in self.tiers.values():
+                tier.forget(minute)
+
+
+def _all(parts: list[MinuteStats]) -> MinuteStats:
+    found = merged(parts, with_sketch=True)
+    assert found is not None
+    return found
+
+
+def _both(one: MinuteStats | None, other: MinuteStats | None, with_sketch: bool) -> MinuteStats | None:  # noqa: FBT001 - hot
+    if one is None:
+        return other
+    if other is None:
+        return one
+    return one.copy(with_sketch=with_sketch).add(other, with_sketch=with_sketch)
