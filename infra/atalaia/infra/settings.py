@@ -75,7 +75,7 @@ class StreamSettings(_Section):
     idle_after: timedelta = Field(
         timedelta(seconds=10), description="a partition silent this long advances by wall clock"
     )
-    checkpoint_every: timedelta = Field(timedelta(seconds=1), description="state, rollups, then offsets")
+    checkpoint_every: timedelta = Field(timedelta(seconds=3), description="state, rollups, then offsets")
     evict_after: timedelta = Field(timedelta(minutes=2), description="closed windows idle this long leave memory")
     max_windows: int = Field(2_000_000, ge=1_000, description="open windows held by one worker")
     batch_records: int = Field(50_000, ge=1)
