@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final
 
 from atalaia.alerting import durations
-from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.buckets import NEVER, MinuteStats
 from atalaia.alerting.evaluation import Condition
+from atalaia.alerting.sense import LATEST_WITHIN
 from atalaia.schemas.events import Frequency
 
-LOOK_BACK: Final = {
-    Frequency.REAL_TIME: timedelta(minutes=5),  # Prometheus' look-back
-    Frequency.HOURLY: timedelta(hours=2),
-    Frequency.DAILY: timedelta(days=2),
-    Frequency.MONTHLY: timedelta(days=62),
-}
-"""How old an event may be to count as the latest value of its series: two periods of a periodic metric."""
-_LOOK_BACK_MS: Final[dict[str, int]] = {name: durations.milliseconds(age) for name, age in LOOK_BACK.items()}
+_LOOK_BACK_MS: Final[dict[str, int]] = {name: durations.milliseconds(age) for name, age in LATEST_WITHIN.items()}
 
 
 class Latest:
@@ -26,13 +19,18 @@ class Latest:
     Of values that come between two judgements only the latest is judged; the span says whether all of them held.
     """
 
-    __slots__ = ("at_ms", "high", "look_back_ms", "low", "value")
+    __slots__ = ("at_ms", "before", "before_ms", "fresh_ms", "high", "look_back_ms", "low", "value")
 
     def __init__(self, frequency: str) -> None:
         self.look_back_ms = _LOOK_BACK_MS.get(frequency, _LOOK_BACK_MS[Frequency.REAL_TIME])
         self.value: float | None = None
         self.at_ms = 0
         self.low = self.high = 0.0
+        self.before: float | None = None
+        """The value that was judged last, and when it was taken."""
+        self.before_ms = 0
+        self.fresh_ms = NEVER
+        """The earliest event since then that is later than it."""
 
     def add(self, minute: MinuteStats, *, after_ms: int) -> bool:
         """Takes note of events; False where all of them are too old to count."""
@@ -44,18 +42,25 @@ class Latest:
             self.low, self.high = min(self.low, minute.min), max(self.high, minute.max)
         if self.value is None or minute.last_at >= self.at_ms:
             self.value, self.at_ms = minute.last, minute.last_at
+        self.fresh_ms = min(self.fresh_ms, max(minute.first_at, self.before_ms))
         return True
 
     def judged(self) -> None:
         """Starts the span anew."""
         if self.value is not None:
             self.low = self.high = self.value
+        self.before, self.before_ms, self.fresh_ms = self.value, self.at_ms, NEVER
 
     def all_held(self, condition: Condition) -> bool:
         """Whether no value of the span broke the condition."""
         return condition.holds(self.low) and condition.holds(self.high)
 
     @property
+    def stood_until_ms(self) -> int:
+        """Until when the value that was judged last was the latest, and not too old to be."""
+        return min(self.fresh_ms, self.before_ms + self.look_back_ms)
+
+    @property
     def expires_ms(self) -> int:
-        """When any event that still counts is newer than this one."""
+        """When the value is too old to count."""
         return 0 if self.value is None else self.at_ms + self.look_back_ms

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final
 
 from atalaia.alerting import durations
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.expressions import Expression, Labels
-from atalaia.schemas.catalogue import Kind, metric
-from atalaia.schemas.events import DEFAULT_UNIT, MAX_NAME_CHARACTERS, Severity
+from atalaia.alerting.comparisons import Comparison
+from atalaia.alerting.expressions import Expression, Labels, Matcher, MatchOperator, Read, Rolling, Selector
+from atalaia.alerting.faults import LONGEST_HOLD, MAX_MINIMUM_COUNT, Fault, RuleError, faults_of
+from atalaia.alerting.narrowing import narrowed
+from atalaia.alerting.promql import printing
+from atalaia.alerting.sense import LATEST_WITHIN, LONGEST_WINDOW, SHORTEST_WINDOW, rates_count_events, step
+from atalaia.alerting.units import unit_of_expression
+from atalaia.schemas.catalogue import metric
+from atalaia.schemas.events import DEFAULT_UNIT, Severity
 
-
-class Comparison(StrEnum):
-    """How the aggregate is compared with the threshold (F2.5)."""
-
-    ABOVE = ">"
-    BELOW = "<"
-    AT_LEAST = ">="
-    AT_MOST = "<="
-    EQUAL = "=="
-    NOT_EQUAL = "!="
+__all__ = [
+    "LONGEST_HOLD",
+    "LONGEST_WINDOW",
+    "MAX_MINIMUM_COUNT",
+    "SHORTEST_WINDOW",
+    "Channel",
+    "Comparison",
+    "Fault",
+    "Level",
+    "Rule",
+    "RuleError",
+    "condition_text",
+    "counts_events",
+    "number_text",
+    "step",
+    "tree",
+    "unit_of",
+    "unit_text",
+]
 
 
 class Channel(StrEnum):
@@ -35,49 +47,6 @@ class Channel(StrEnum):
     WEBHOOK = "webhook"
     SMS = "sms"
     PAGERDUTY = "pagerduty"
-
-
-SHORTEST_WINDOW: Final = timedelta(minutes=1)
-LONGEST_WINDOW: Final = timedelta(days=31)
-LONGEST_HOLD: Final = timedelta(days=31)
-MAX_MINIMUM_COUNT: Final = 10**9
-
-_STEPS: Final = (
-    (timedelta(hours=2), timedelta(minutes=1)),
-    (timedelta(hours=12), timedelta(minutes=5)),
-    (timedelta(hours=36), timedelta(minutes=15)),
-    (timedelta(days=7), timedelta(hours=1)),
-    (LONGEST_WINDOW, timedelta(hours=6)),
-)
-"""Windows up to the first slide by the second: at most 168 buckets a window, whatever its length, so that state is
-bounded and a judgement cheap."""
-
-_MEANINGLESS: Final = {
-    Kind.RATIO: "is a ratio, already divided",
-    Kind.GAUGE: "is a level, not an amount",
-    Kind.DISTRIBUTION: "is made of single observations",
-    Kind.ADDITIVE: "counts increments",
-    Kind.MONEY: "is an amount of money",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with a rule: where in it, and a phrase with the value and the remedy."""
-
-    path: tuple[str | int, ...]
-    message: str
-
-    def __str__(self) -> str:
-        return " ".join([".".join(map(str, self.path)), self.message]).strip()
-
-
-class RuleError(ValueError):
-    """A rule that cannot be judged; `faults` says everything that is wrong with it."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("; ".join(map(str, faults)))
-        self.faults = faults
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +111,7 @@ class Rule:
     is_active: bool = True
 
     def __post_init__(self) -> None:
-        if faults := list(_faults(self)):
+        if faults := list(faults_of(self)):
             raise RuleError(faults)
 
     @property
@@ -155,17 +124,10 @@ class Rule:
         return _condition_of(self) == _condition_of(other)
 
 
-def step(window: timedelta) -> timedelta:
-    """By how much a window of this length slides.
-
-    >>> step(timedelta(hours=1)), step(timedelta(days=1))
-    (datetime.timedelta(seconds=60), datetime.timedelta(seconds=900))
-    """
-    return next(slide for longest, slide in _STEPS if window <= longest)
-
-
 def unit_of(rule: Rule, series_unit: str) -> str:
-    """The unit of what the rule computes from values in `series_unit`."""
+    """The unit of what the rule computes from values in `series_unit`; of an expression, as far as it has one."""
+    if rule.expression is not None:
+        return unit_of_expression(rule.expression)
     match rule.aggregate:
         case Aggregate.COUNT:
             return DEFAULT_UNIT
@@ -177,7 +139,23 @@ def unit_of(rule: Rule, series_unit: str) -> str:
 
 def counts_events(rule: Rule) -> bool:
     """Whether `rate` means events a second: so it does where the values themselves don't add up."""
-    return Aggregate.SUM not in metric(rule.metric_name).aggregations
+    return rates_count_events(rule.metric_name)
+
+
+def tree(rule: Rule) -> Expression:
+    """What a rule computes, as a tree, whichever way it was spelled; of its own tenant's series alone.
+
+    >>> tree(Rule(rule_id="c", name="C", metric_name="cpu_usage", aggregate=Aggregate.MAX, window=timedelta(hours=1),
+    ...           comparison=Comparison.ABOVE, threshold=90)).span
+    Rolling(length=datetime.timedelta(seconds=3600))
+    """
+    if rule.expression is None:
+        matchers = tuple(Matcher(label, MatchOperator.EQUAL, value) for label, value in rule.matchers)
+        window = rule.window or LATEST_WITHIN[metric(rule.metric_name).frequency]
+        found: Expression = Read(Selector(rule.metric_name, matchers), rule.aggregate, Rolling(window))
+    else:
+        found = rule.expression
+    return found if rule.tenant is None else narrowed(found, Matcher("tenant", MatchOperator.EQUAL, rule.tenant))
 
 
 def condition_text(rule: Rule, *, unit: str | None = None) -> str:
@@ -187,13 +165,24 @@ def condition_text(rule: Rule, *, unit: str | None = None) -> str:
     ...                     window=timedelta(hours=1), comparison=Comparison.ABOVE, threshold=500))
     'sum of commission_paid over 1h > 500 BRL'
     """
+    measure = unit_text(rule.unit if unit is None else unit)
+    limit = "" if rule.comparison is None else f" {rule.comparison} {number_text(rule.threshold)}{measure}"
+    steps = f" in {rule.needed} of {rule.of_last} steps" if rule.of_last > 1 else ""
+    hold = f" for {durations.text(rule.hold)}" if rule.hold else ""
+    silent = f"silent for {durations.text(rule.absent_for)}" if rule.absent_for else ""
+    if rule.comparison is None and rule.expression is None:
+        return f"{_value_text(rule)} {silent}"
+    return f"{_value_text(rule)}{limit}{steps}{hold}" + (f", or {silent}" if silent else "")
+
+
+def _value_text(rule: Rule) -> str:
+    if rule.expression is not None:
+        return printing.text(rule.expression)
     where = ", ".join(f'{label}="{value}"' for label, value in rule.matchers)
     selected = rule.metric_name + (f"{{{where}}}" if where else "")
-    if rule.window is not None:
-        selected = f"{rule.aggregate} of {selected} over {durations.text(rule.window)}"
-    hold = f" for {durations.text(rule.hold)}" if rule.hold else ""
-    measure = unit_text(rule.unit if unit is None else unit)
-    return f"{selected} {rule.comparison} {number_text(rule.threshold)}{measure}{hold}"
+    if rule.window is None:
+        return selected
+    return f"{rule.aggregate} of {selected} over {durations.text(rule.window)}"
 
 
 def number_text(value: float) -> str:
@@ -221,51 +210,10 @@ def _condition_of(rule: Rule) -> Rule:
         name="-",
         version=1,
         severity=Severity.MEDIUM,
+        notify_amendments=False,
+        owner=None,
         annotations=(),
         actions=(),
         channels=(),
         recipients=(),
     )
-
-
-def _faults(rule: Rule) -> Iterator[Fault]:
-    for field, value in (("id", rule.rule_id), ("name", rule.name), ("metric", rule.metric_name)):
-        if not value.strip():
-            yield Fault((field,), "is empty; give it a name")
-        elif len(value) > MAX_NAME_CHARACTERS:
-            yield Fault((field,), f"has {len(value)} characters; at most {MAX_NAME_CHARACTERS} are allowed")
-    if not math.isfinite(rule.threshold):
-        yield Fault(("threshold",), f"is {rule.threshold}; it must be a finite number")
-    if rule.version < 1:
-        yield Fault(("version",), f"is {rule.version}; versions count from 1")
-    if not 0 <= rule.minimum_count <= MAX_MINIMUM_COUNT:
-        yield Fault(("minimum_count",), f"is {rule.minimum_count}; it must be from 0 to {MAX_MINIMUM_COUNT}")
-    if not timedelta() <= rule.hold <= LONGEST_HOLD:
-        yield Fault(("for",), f"is {durations.text(rule.hold)}; it must be from 0s to 31d")
-    yield from _window_faults(rule)
-    yield from _aggregate_faults(rule)
-
-
-def _window_faults(rule: Rule) -> Iterator[Fault]:
-    if rule.window is None:
-        if rule.aggregate is not Aggregate.LAST:
-            yield Fault(("window",), f"is missing: {rule.aggregate} needs one, such as 5m; only last can do without")
-        if rule.minimum_count > 1:
-            yield Fault(("minimum_count",), "needs a window: without one a rule judges one event, the latest")
-        return
-    written = durations.text(rule.window) if rule.window >= timedelta() else str(rule.window)
-    if not SHORTEST_WINDOW <= rule.window <= LONGEST_WINDOW:
-        yield Fault(("window",), f"is {written}; it must be from 1m to 31d")
-    elif rule.window % step(rule.window):
-        slide = durations.text(step(rule.window))
-        yield Fault(
-            ("window",), f"is {written}; a window of that length slides by {slide} and must be a multiple of it"
-        )
-
-
-def _aggregate_faults(rule: Rule) -> Iterator[Fault]:
-    entry = metric(rule.metric_name)
-    if rule.aggregate not in entry.aggregations:
-        legal = ", ".join(aggregate for aggregate in Aggregate if aggregate in entry.aggregations)
-        why = f"the {rule.aggregate} of {entry.name} means nothing, for it {_MEANINGLESS[entry.kind]}"
-        yield Fault(("aggregate",), f"is {rule.aggregate}, and {why}; choose one of {legal}")

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import re2
 
 from atalaia.alerting import durations
 from atalaia.alerting.aggregates import PERCENTILES, Aggregate, CountWithin, Quantile
 from atalaia.schemas.catalogue import Kind, metric
+from atalaia.schemas.events import Frequency
 
 SHORTEST_WINDOW: Final = timedelta(minutes=1)
 LONGEST_WINDOW: Final = timedelta(days=31)
 LONGEST_OFFSET: Final = timedelta(days=31)
+
+LATEST_WITHIN: Final = {
+    Frequency.REAL_TIME: timedelta(minutes=5),  # Prometheus' look-back
+    Frequency.HOURLY: timedelta(hours=2),
+    Frequency.DAILY: timedelta(days=2),
+    Frequency.MONTHLY: timedelta(days=62),
+}
+"""How old an event may be to count as the latest value of its series: two periods of a periodic metric."""
 
 _STEPS: Final = (
     (timedelta(hours=2), timedelta(minutes=1)),
@@ -61,6 +74,37 @@ def offset_fault(offset: timedelta) -> str | None:
     if not timedelta() <= offset <= LONGEST_OFFSET or offset % timedelta(minutes=1):
         written = durations.text(offset) if offset >= timedelta() else str(offset)
         return f"is {written}; it must be whole minutes, up to 31d"
+    return None
+
+
+@lru_cache(maxsize=1024)
+def zone_fault(zone: str) -> str | None:
+    """What is wrong with the name of a time zone, if anything.
+
+    >>> zone_fault("America/Sao_Paulo"), zone_fault("São Paulo")[:50]
+    (None, "is 'São Paulo', which the IANA database does not k")
+    """
+    try:
+        known = bool(ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = False
+    return None if known else f"is {zone[:60]!r}, which the IANA database does not know; such as America/Sao_Paulo"
+
+
+@lru_cache(maxsize=4096)
+def pattern_fault(pattern: str) -> str | None:
+    """What is wrong with a regular expression, if anything.
+
+    >>> pattern_fault("5.."), pattern_fault("(a")
+    (None, "is '(a', no regular expression of RE2: missing ): (a")
+    """
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(pattern, options)
+    except re2.error as exc:
+        said = exc.args[0].decode("utf-8", "replace") if isinstance(exc.args[0], bytes) else str(exc)
+        return f"is {pattern[:60]!r}, no regular expression of RE2: {said[:100]}"
     return None
 
 

@@ -7,7 +7,6 @@ from typing import Final
 
 from atalaia.alerting.expressions import (
     COMPARISONS,
-    SETS,
     Absent,
     Apply,
     Binary,
@@ -85,6 +84,8 @@ def _call(node: syntax.Call) -> Expression:  # noqa: PLR0911 - one way out for e
     name = node.function
     if name in _CONSTANTS:
         return Number(_CONSTANTS[name])
+    if name == "vector":
+        return Reduce(Reduction.SUM, Number(_number(node.arguments[0], "the argument of vector")))
     if name == "histogram_quantile":
         return reading.histogram_quantile(node, _number(node.arguments[0], "the quantile"))
     if name == "quantile_over_time":
@@ -147,23 +148,12 @@ def _operation(node: syntax.Operation) -> Expression:
     except ValueError:
         raise Refusal(node.at, f"{node.operator} is not understood") from None
     left = _compile(node.left)
-    if operator in SETS and (constant := _constant_vector(node.right)) is not None:
-        if operator is not Operator.OR:
-            raise Refusal(node.right.at, "vector(…) is understood after `or` only")
-        return Binary(operator, left, constant, _matching(node, left))
     right = _compile(node.right)
     if isinstance(left, Number) and isinstance(right, Number):
         return Number(_finite(_folded(operator, left.value, right.value), node.at))
     if isinstance(left, Number) and operator in COMPARISONS:
         left, right, operator = right, left, _FLIPPED.get(operator, operator)
     return Binary(operator, left, right, _matching(node, left, right), node.as_bool)
-
-
-def _constant_vector(node: syntax.Node) -> Number | None:
-    """The number of `vector(number)`."""
-    if isinstance(node, syntax.Call) and node.function == "vector":
-        return Number(_number(node.arguments[0], "the argument of vector"))
-    return None
 
 
 def _matching(node: syntax.Operation, *sides: Expression) -> Matching:

@@ -12,7 +12,6 @@ from atalaia.alerting.aggregates import PERCENTILES, Aggregate, CountWithin, Qua
 from atalaia.alerting.expressions import (
     COMPARISONS,
     LOOK_BACK,
-    SETS,
     Absent,
     Apply,
     Binary,
@@ -24,6 +23,7 @@ from atalaia.alerting.expressions import (
     Operator,
     Read,
     Reduce,
+    Reduction,
     Rolling,
     Selector,
 )
@@ -48,7 +48,7 @@ _POOLING: Final = {Aggregate.MIN: "min", Aggregate.MAX: "max"}
 """All else that is pooled is written as a sum; of averages, the average."""
 
 
-def text(expression: Expression) -> str:
+def text(expression: Expression) -> str:  # noqa: PLR0911 - one way out for each kind of node
     """The expression as PromQL. What PromQL has no words for (calendar windows, pooled averages) is written alike.
 
     >>> from atalaia.alerting.promql.compiling import parse
@@ -64,6 +64,8 @@ def text(expression: Expression) -> str:
             return f"{function}({', '.join([text(of), *map(number, arguments)])})"
         case Absent(of):
             return _absent(of)
+        case Reduce(Reduction.SUM, Number(value), Grouping((), without=False)):
+            return f"vector({number(value)})"
         case Reduce(reduction, of, grouping, parameter):
             first = "" if parameter is None else f"{number(parameter)}, "
             return f"{reduction}{_grouping(grouping)}({first}{text(of)})"
@@ -184,9 +186,7 @@ def _grouping(grouping: Grouping) -> str:
 def _binary(expression: Binary) -> str:
     operator, right = expression.operator, expression.right
     written = text(right)
-    if operator in SETS and isinstance(right, Number):
-        written = f"vector({written})"
-    elif _needs_brackets(operator, right, on_the_right=True):
+    if _needs_brackets(operator, right, on_the_right=True):
         written = f"({written})"
     left = text(expression.left)
     if _needs_brackets(operator, expression.left, on_the_right=False):

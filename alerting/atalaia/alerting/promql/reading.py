@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-import re2
-
 from atalaia.alerting import sense
 from atalaia.alerting.aggregates import PERCENTILES, Aggregate, CountWithin, Quantile
 from atalaia.alerting.expressions import (
@@ -51,7 +49,6 @@ _INSTEAD: Final = {
     "changes": "emit an event for each change, and count those",
     "resets": "events are increments here, which never reset",
     "scalar": "compare series with `on ()` instead",
-    "vector": "it may stand after `or` only, as in sum(increase(metric[5m])) or vector(0)",
     "time": "a rule is judged by event time; for silence use absent_over_time, or absent_for",
     "timestamp": "for silence use absent_over_time, or absent_for",
     "hour": "for times of day give the notification route a time interval",
@@ -255,21 +252,10 @@ def _read(
 
 
 def _matcher(series: syntax.Series, condition: syntax.Condition, name: str) -> Matcher:
-    if condition.operator in {MatchOperator.MATCHES, MatchOperator.NOT_MATCHES}:
-        try:
-            re2.compile(condition.value, _quiet())
-        except re2.error as exc:
-            said = exc.args[0].decode("utf-8", "replace") if isinstance(exc.args[0], bytes) else str(exc)
-            raise Refusal(
-                series.at, f"the pattern of {condition.label} is no regular expression of RE2: {said[:100]}"
-            ) from exc
+    pattern = condition.operator in {MatchOperator.MATCHES, MatchOperator.NOT_MATCHES}
+    if pattern and (fault := sense.pattern_fault(condition.value)) is not None:
+        raise Refusal(series.at, f"the pattern of {condition.label} {fault}")
     return Matcher(names.label(condition.label, name), condition.operator, condition.value)
-
-
-def _quiet() -> re2.Options:
-    options = re2.Options()
-    options.log_errors = False
-    return options
 
 
 def _window(node: syntax.Call, argument: syntax.Node) -> syntax.Series:
