@@ -9,7 +9,7 @@ from atalaia.infra import kafka
 from atalaia.infra.errors import Failure
 from atalaia.infra.settings import Settings
 from atalaia.schemas.registry import Registry
-from atalaia.schemas.topics import DEAD_LETTERS, TOPICS
+from atalaia.schemas.topics import DEAD_LETTERS, INTERNAL, TOPICS
 from atalaia.sinks import schema
 from atalaia.streams.changelog import CHANGELOG_CONFIG, changelog_topic
 
@@ -20,8 +20,8 @@ def topics(settings: Settings) -> list[str]:
 
 
 def topic_table(settings: Settings) -> dict[str, Mapping[str, str]]:
-    """Every topic by name, with its configuration: the contracts, their dead letters, the workers' changelog."""
-    table: dict[str, Mapping[str, str]] = {topic.name: topic.config() for topic in (*TOPICS, *DEAD_LETTERS)}
+    """Every topic by name, with its configuration: the contracts, their dead letters, what workers tell each other."""
+    table: dict[str, Mapping[str, str]] = {topic.name: topic.config() for topic in (*TOPICS, *DEAD_LETTERS, *INTERNAL)}
     return table | {changelog_topic(settings): CHANGELOG_CONFIG}
 
 
