@@ -12,13 +12,17 @@ PARTITIONER: Final = "murmur2_random"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One Kafka topic. `retention` None means compacted; `schema` None means the bytes are not ours."""
+    """One Kafka topic. `retention` None means compacted; `schema` None means that no contract says what is in it.
+
+    `compacted` with a retention: the last value of each key, for that long.
+    """
 
     name: str
     schema: str | None
     key: str
     retention: timedelta | None
     arrival_time: bool = False
+    compacted: bool = False
 
     @property
     def subject(self) -> str:
@@ -36,10 +40,17 @@ class Topic:
             {"cleanup.policy": "compact"}
             if self.retention is None
             else {
-                "cleanup.policy": "delete",
+                "cleanup.policy": "compact,delete" if self.compacted else "delete",
                 "retention.ms": str(self.retention // timedelta(milliseconds=1)),
             }
         )
+        if self.compacted:
+            # Small segments and an early cleaner: whoever reads the topic from its beginning reads little twice.
+            settings |= {
+                "segment.bytes": str(64 * 1024 * 1024),
+                "segment.ms": str(timedelta(minutes=10) // timedelta(milliseconds=1)),
+                "min.cleanable.dirty.ratio": "0.2",
+            }
         if self.arrival_time:
             # The broker's clock, not the sender's: every consumer judges "too far ahead" alike.
             settings["message.timestamp.type"] = "LogAppendTime"
@@ -65,6 +76,14 @@ TOPICS: Final[tuple[Topic, ...]] = (
     SERVICE_HEALTH,
     NOTIFICATIONS,
 )
+
+RULE_PARTIALS: Final = Topic(
+    "atalaia.rule-partials.v1", None, "series, minute and shard", timedelta(days=33), compacted=True
+)
+"""What the stream workers tell each other, so that a rule can be judged over series of several partitions: nobody
+else's business, so without a schema and without dead letters. Kept for the longest window, 31 days, and some."""
+
+INTERNAL: Final[tuple[Topic, ...]] = (RULE_PARTIALS,)
 
 DEAD_LETTER_RETENTION: Final = timedelta(days=14)
 DEAD_LETTERS: Final[tuple[Topic, ...]] = tuple(
