@@ -17,6 +17,8 @@ GAMMA: Final = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 LOG_GAMMA: Final = math.log(GAMMA)
 OFFSET: Final = 40_000
 """Above the largest |i| of a double: ln(5e-324) / ln g is -37,221."""
+_SMALLEST: Final = OFFSET - 36_000
+"""Below are the buckets of values that are as good as zero: ln(1e-313) / ln g is -36,033."""
 _LARGEST_EXPONENT: Final = math.log(sys.float_info.max)
 
 Sketch: TypeAlias = Mapping[int, int]
@@ -81,6 +83,18 @@ def count_within(sketch: Sketch, low: float = -math.inf, high: float = math.inf)
 def edges(low: float, high: float) -> tuple[int, int]:
     """The first and the last bucket of the values from `low` to `high`; either may be infinite."""
     return _bucket_or_end(low), _bucket_or_end(high)
+
+
+def below(value: float) -> float:
+    """A bound for those that `count_within` counts below `value`: with it they and those from `value` on are all.
+
+    >>> below(1.0) < 1.0 < below(1.1)
+    True
+    """
+    bucket = bucket_of(value) - 1
+    if abs(bucket) < _SMALLEST:
+        return 0.0 if bucket > 0 else -sys.float_info.min
+    return value_of(bucket)
 
 
 def merge(into: dict[int, int], more: Sketch) -> None:
