@@ -79,13 +79,15 @@ def _vector(expression: Expression, context: _Context) -> list[Sample]:
 def _read(read: Read, context: _Context) -> list[Sample]:
     number, found = number_of(read), []
     zero = context.silence_is_zero and accumulates(read)
-    for labels, (stats, window, since_ms, completeness) in context.source.read(read, context.at_ms):
-        if stats is not None:
+    for labels, (stats, window, since_ms) in context.source.read(read, context.at_ms):
+        whole = since_ms < window[0]
+        if stats is not None and stats.count:
             value = number(stats)
             if value is not None:
-                found.append(Sample(labels, value, stats.count, completeness, window, None, None, since_ms < window[0]))
+                found.append(Sample(labels, value, stats.count, stats.completeness, window, None, None, whole))
         elif zero:
-            found.append(Sample(labels, 0.0, 0, completeness, window, None, None, since_ms < window[0]))
+            completeness = 1.0 if stats is None else stats.completeness
+            found.append(Sample(labels, 0.0, 0, completeness, window, None, None, whole))
     return found
 
 

@@ -10,6 +10,7 @@ later is not counted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,7 +21,7 @@ from atalaia.alerting.buckets import MinuteStats
 from atalaia.alerting.expressions import Labels, Read
 from atalaia.alerting.holdings import Get, Holding, Tier
 from atalaia.alerting.readings import Reading, needs_sketch
-from atalaia.alerting.tables import Completeness, Table
+from atalaia.alerting.tables import Table
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import DAY_MS, HOUR_MS, MINUTE_MS
 
@@ -56,17 +57,15 @@ class Panel:
     as far as they are not too many; it is for tests, whose instants need not be a live worker's.
     """
 
-    def __init__(
-        self, *, grain_ms: int = MINUTE_MS, exact: bool = False, completeness: Completeness | None = None
-    ) -> None:
+    def __init__(self, *, grain_ms: int = MINUTE_MS, exact: bool = False) -> None:
         self._grain_ms = grain_ms
         self._exact = exact
-        self._completeness = completeness
         self._demands: dict[str, _Demand] = {}
         self._holdings: dict[str, dict[bytes, Holding]] = {}
         self._tables: dict[tuple[str, Read], Table] = {}
         self._by_metric: dict[tuple[str, str], list[Table]] = {}
         self._touching: dict[bytes, list[Table]] = {}
+        self._tenants: Counter[str] = Counter()
         self._at_ms = 0
 
     def __len__(self) -> int:
@@ -90,7 +89,8 @@ class Panel:
         self._by_metric.clear()
         self._touching.clear()
         for metric_name in [name for name in self._holdings if name not in self._demands]:
-            del self._holdings[metric_name]
+            for holding in self._holdings.pop(metric_name).values():
+                self._leave(holding)
         for metric_name, demand in self._demands.items():
             known = before.get(metric_name)
             for holding in self._holdings.get(metric_name, {}).values():
@@ -112,6 +112,7 @@ class Panel:
         holding = held.get(key)
         if holding is None:
             holding = held[key] = Holding(key, series)
+            self._tenants[series.tenant] += 1
             self._fit(holding, demand, demand, at_ms=self._at_ms)
             self._touching[key] = []
             for table in self._by_metric.get((series.tenant, series.metric_name), ()):
@@ -126,7 +127,7 @@ class Panel:
 
     def tenants(self) -> list[str]:
         """Whose series there are, sorted."""
-        return sorted({holding.series.tenant for held in self._holdings.values() for holding in held.values()})
+        return sorted(self._tenants)
 
     def of(self, tenant: str) -> View:
         """The series of one tenant."""
@@ -156,8 +157,13 @@ class Panel:
 
     def _let_go(self, holding: Holding) -> None:
         del self._holdings[holding.series.metric_name][holding.key]
+        self._leave(holding)
         for table in self._touching.pop(holding.key, ()):
             table.remove(holding)
+
+    def _leave(self, holding: Holding) -> None:
+        self._tenants[holding.series.tenant] -= 1
+        self._tenants += Counter()  # lets go of those without a series
 
     def _table(self, tenant: str, read: Read) -> Table:
         table = self._tables.get((tenant, read))
@@ -170,9 +176,7 @@ class Panel:
         return table
 
     def _new_table(self, tenant: str, read: Read) -> Table:
-        table = Table(
-            read, step_ms=self._step_of(read), with_sketch=needs_sketch(read), completeness=self._completeness
-        )
+        table = Table(read, step_ms=self._step_of(read), with_sketch=needs_sketch(read))
         self._by_metric.setdefault((tenant, read.selector.metric_name), []).append(table)
         for holding in self._holdings.get(read.selector.metric_name, {}).values():
             if holding.series.tenant == tenant:

@@ -17,14 +17,12 @@ from atalaia.schemas.catalogue import metric
 class Reading(NamedTuple):
     """The events of a window of one series or group; `stats` None is no events.
 
-    `window` is the first instant and the first after it, `since_ms` when the series came under watch, `completeness`
-    the share (0 to 1) of the window's events that are there.
+    `window` is the first instant and the first after it, `since_ms` when the series came under watch.
     """
 
     stats: MinuteStats | None
     window: tuple[int, int]
     since_ms: int = 0
-    completeness: float = 1.0
 
 
 class Source(Protocol):

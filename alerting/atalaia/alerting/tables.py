@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from atalaia.alerting import durations, spans
@@ -10,10 +10,6 @@ from atalaia.alerting.buckets import MinuteStats, merged
 from atalaia.alerting.expressions import Labels, Read
 from atalaia.alerting.holdings import Get, Holding, Run
 from atalaia.alerting.readings import Reading
-from atalaia.schemas.series import SeriesKey
-
-Completeness = Callable[[SeriesKey, tuple[int, int]], float]
-"""Which share (0 to 1) of a series' events of a window is there."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,7 +21,6 @@ class Member:
     get: Get
     run: Run = field(default_factory=Run)
     stats: MinuteStats | None = None
-    completeness: float = 1.0
 
 
 class Table:
@@ -34,12 +29,11 @@ class Table:
     `since_ms` is from when on the buckets that it reads are known to be kept.
     """
 
-    def __init__(self, read: Read, *, step_ms: int, with_sketch: bool, completeness: Completeness | None) -> None:
+    def __init__(self, read: Read, *, step_ms: int, with_sketch: bool) -> None:
         self.leaf = read
         self.step_ms = step_ms
         self.with_sketch = with_sketch
         self.since_ms = 0
-        self._completeness = completeness
         self._offset_ms = durations.milliseconds(read.offset)
         self._members: dict[Holding, Member] = {}
         self._groups: dict[Labels, dict[Holding, Member]] = {}
@@ -100,15 +94,13 @@ class Table:
         groups: dict[Labels, None] = {}
         for member in members:
             member.stats = member.run.total(lo, hi, step, member.get, with_sketch)
-            if self._completeness is not None:
-                member.completeness = self._completeness(member.holding.series, window)
             groups[member.group] = None
         for group in groups:
             together = self._groups[group].values()
             if len(together) == 1:
                 (member,) = together
                 since = member.holding.since_ms
-                self._readings[group] = Reading(member.stats, window, self._since(since), member.completeness)
+                self._readings[group] = Reading(member.stats, window, self._since(since))
             else:
                 self._readings[group] = self._pooled(together, window)
 
@@ -118,7 +110,6 @@ class Table:
             found[0] if len(found) == 1 else merged(found, with_sketch=self.with_sketch),
             window,
             self._since(min([member.holding.since_ms for member in members])),
-            min([member.completeness for member in members]),
         )
 
     def _since(self, since_ms: int) -> int:

@@ -1,0 +1,78 @@
+"""One shared rule at work: its expression, its conditions, and what they say of every label set at one instant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+
+from atalaia.alerting import durations, evaluation, outlook, spans
+from atalaia.alerting.evaluate import EvaluationError, Sample, evaluate
+from atalaia.alerting.evaluation import Condition
+from atalaia.alerting.expressions import Expression, Labels, reads
+from atalaia.alerting.readings import Source, accumulates
+from atalaia.alerting.rules import Rule, tree
+from atalaia.alerting.standing import Finding
+from atalaia.alerting.states import Verdict
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A rule made ready. `settle_ms` is the step that must be over before a verdict is given on it; 0 is none."""
+
+    rule: Rule
+    expression: Expression
+    conditions: tuple[Condition, ...]
+    settle_ms: int
+
+    @cached_property
+    def observed(self) -> Expression:
+        """What has a value wherever there is data."""
+        return outlook.observed(self.expression)
+
+    def find(self, source: Source, at_ms: int) -> list[Sample] | EvaluationError:
+        """The value of every label set at an instant, or why there is none."""
+        try:
+            return evaluate(self.expression, source, at_ms)
+        except EvaluationError as exc:
+            return exc
+
+    def has_data(self, source: Source, at_ms: int) -> frozenset[Labels]:
+        """The label sets that there is data to decide by."""
+        try:
+            return frozenset(sample.labels for sample in evaluate(self.observed, source, at_ms))
+        except EvaluationError:
+            return frozenset()
+
+    def judge(self, condition: Condition, sample: Sample) -> Finding:
+        """What a condition says of a value: a NaN is none, and too few events or too incomplete ones decide nothing."""
+        rule = self.rule
+        if math.isnan(sample.value) or sample.events < rule.minimum_count:
+            return Finding(Verdict.NO_DATA, sample)
+        if (rule.minimum_completeness or 0.0) > sample.completeness or (self.settle_ms and not sample.whole):
+            return Finding(Verdict.AWAITING, sample)
+        if rule.comparison is None:
+            return Finding(Verdict.HOLDS, sample)
+        return Finding(evaluation.judge_value(condition, sample.value).verdict, sample)
+
+
+def watch(rule: Rule, *, settle: bool) -> Watch:
+    """A rule made ready; without `settle` a verdict is given on whatever is there."""
+    expression = tree(rule)
+    settle_ms = 0
+    if settle and outlook.must_settle(expression, rule.comparison):
+        settle_ms = max(spans.step_of(leaf) for leaf in reads(expression) if accumulates(leaf))
+    return Watch(rule, expression, tuple(_conditions(rule)), settle_ms)
+
+
+def keep_ms(rule: Rule) -> int:
+    """For how long after its last event a series still matters to a rule."""
+    return durations.milliseconds(max(rule.hold, rule.keep_firing, rule.absent_for or timedelta()))
+
+
+def _conditions(rule: Rule) -> Iterator[Condition]:
+    yield evaluation.prepare(rule)
+    for level in rule.levels:
+        yield evaluation.prepare(rule, level=level)
