@@ -19,6 +19,9 @@ from typing import Any
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage
 
+FRESH_SECONDS = 0.02
+"""How long a fetch may take that was sent off just now."""
+
 BeforeCommit = Callable[[], Awaitable[None]]
 
 
@@ -77,6 +80,10 @@ class BatchConsumer(driver.Consumer):
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
             return
+        if records:
+            # aiokafka fetched these when the last ones were taken, a whole round ago: take what has come since, too.
+            for tp, batch in (await self._getmany(active_partitions=active, timeout=FRESH_SECONDS)).items():
+                records.setdefault(tp, []).extend(batch)
         if not self.flow_active:
             await self.perform_seek()
             return
