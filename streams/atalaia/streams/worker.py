@@ -40,7 +40,7 @@ from atalaia.streams.partition import Partition
 from atalaia.streams.state import PartitionState
 from atalaia.streams.transport import Batch, BatchConsumer, BatchTransport
 
-LINGER_SECONDS: Final = 0.05
+LINGER_SECONDS: Final = 0.03
 """Wait before each fetch: a query has a fixed cost of about 10 ms, and every series that a fetch touches one of 15 µs, so
 small batches would buy little latency dearly."""
 BEAT: Final = timedelta(milliseconds=500)
