@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import SchemaRegistryError
+from images import image
 
 from atalaia.infra.local import probes
 from atalaia.infra.local.ports import Ports
@@ -105,22 +106,11 @@ def _await_answer(url: str) -> None:
             return
 
 
-def docker_runs() -> bool:
-    """Whether a Docker engine answers."""
-    try:
-        return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
-
-
 @pytest.fixture(
     scope="module",
     params=[
         "ours",
-        pytest.param(
-            "karapace",
-            marks=[pytest.mark.docker, pytest.mark.skipif(not docker_runs(), reason="no Docker engine here")],
-        ),
+        image("karapace", of="Karapace"),
     ],
 )
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -55,8 +55,10 @@ def records(*values: bytes, first_offset: int = 0, arrival_ms: int = NOW_MS) -> 
     return [(first_offset + index, arrival_ms, value) for index, value in enumerate(values)]
 
 
-def group(offset: int, at_ms: int, value: float, *, service: str = "checkout") -> Group:
-    """The group of one event, as the engine would make it."""
+def group(
+    offset: int, at_ms: int, value: float, *, service: str = "checkout", counted: tuple[int, int] | None = None
+) -> Group:
+    """The group of one event, as the engine would make it; `counted` is its producer and its sequence."""
     return [
         *("default", "api_response_time", service, None, None, "ms", "real_time", "{}", "performance"),
         at_ms - at_ms % 60_000,
@@ -66,4 +68,5 @@ def group(offset: int, at_ms: int, value: float, *, service: str = "checkout") -
         *(offset, offset),
         [sketch.bucket_of(value)],
         [1],
+        [] if counted is None else [(counted[0], counted[1], counted[1])],
     ]

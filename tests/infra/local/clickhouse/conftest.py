@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clickhouse_http import Ask, Server, await_answer
+from images import image
 from testcontainers.core.container import DockerContainer
 
 CLICKHOUSE_IMAGE = "clickhouse/clickhouse-server:25.8"
-
-
-def docker_runs() -> bool:
-    """Whether a Docker engine answers."""
-    try:
-        return subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture(
     scope="session",
     params=[
         "embedded",
-        pytest.param(
-            "docker",
-            marks=[
-                pytest.mark.docker,
-                pytest.mark.skipif(not docker_runs(), reason="no Docker engine here: not checked against ClickHouse"),
-            ],
-        ),
+        image("docker", of="ClickHouse"),
     ],
 )
 def clickhouse_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
