@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from atalaia.alerting import arithmetic, matching
+from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.expressions import (
     COMPARISONS,
+    LOOK_BACK,
     SETS,
     Absent,
     Apply,
@@ -30,11 +32,15 @@ from atalaia.alerting.expressions import (
     Read,
     Reduce,
     Reduction,
+    Rolling,
 )
 from atalaia.alerting.matching import EvaluationError, Sample
 from atalaia.alerting.readings import Source, accumulates, number_of
 
 __all__ = ["EvaluationError", "Sample", "evaluate"]
+
+
+_LATEST: Final = Rolling(LOOK_BACK)
 
 
 class _Context(NamedTuple):
@@ -79,8 +85,11 @@ def _vector(expression: Expression, context: _Context) -> list[Sample]:
 def _read(read: Read, context: _Context) -> list[Sample]:
     number, found = number_of(read), []
     zero = context.silence_is_zero and accumulates(read)
-    for labels, (stats, window, since_ms) in context.source.read(read, context.at_ms):
+    latest = read.aggregate is Aggregate.LAST and read.span == _LATEST
+    for labels, (stats, window, since_ms, ended) in context.source.read(read, context.at_ms):
         whole = since_ms < window[0]
+        if ended and (latest or stats is None):
+            continue
         if stats is not None and stats.count:
             value = number(stats)
             if value is not None:

@@ -122,13 +122,15 @@ class Tier:
 class Holding:
     """One series: its minutes, each merged over the shards that tell of it, and longer buckets where they are wanted.
 
-    `since_ms` is the first minute that was ever seen of it, `newest_ms` the last.
+    `since_ms` is the first minute that was ever seen of it, `newest_ms` the last. One that has `ended` is gone until a
+    further minute comes: it has no latest value, and its silence is no zero.
     """
 
     __slots__ = (
         "_before_ms",
         "_several",
         "_sole",
+        "ended",
         "key",
         "labels",
         "minutes",
@@ -144,6 +146,7 @@ class Holding:
         self.labels = series.labels()
         self.since_ms = NEVER
         self.newest_ms = 0
+        self.ended = False
         self.minutes: dict[int, MinuteStats] = {}
         self.tiers: dict[int, Tier] = {}
         self._sole: dict[int, Hashable] = {}
@@ -170,7 +173,8 @@ class Holding:
         for tier in self.tiers.values():
             tier.touch(start)
         self.since_ms = min(self.since_ms, start)
-        self.newest_ms = max(self.newest_ms, start)
+        if start > self.newest_ms:
+            self.newest_ms, self.ended = start, False
         return True
 
     def forget(self, before_ms: int) -> None:

@@ -149,6 +149,14 @@ class Panel:
             for holding in gone:
                 self._let_go(holding)
 
+    def end(self, key: bytes, metric_name: str) -> None:
+        """Takes note that a series is no more, until something comes of it again; its past still counts."""
+        holding = self._holdings.get(metric_name, {}).get(key)
+        if holding is not None:
+            holding.ended = True
+            for table in self._touching.get(key, ()):
+                table.end(holding)
+
     def forget(self, key: bytes, metric_name: str) -> None:
         """Lets go of a series, as if it had never been."""
         holding = self._holdings.get(metric_name, {}).get(key)

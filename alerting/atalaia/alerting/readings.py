@@ -17,12 +17,14 @@ from atalaia.schemas.catalogue import metric
 class Reading(NamedTuple):
     """The events of a window of one series or group; `stats` None is no events.
 
-    `window` is the first instant and the first after it, `since_ms` when the series came under watch.
+    `window` is the first instant and the first after it, `since_ms` when the series came under watch. A series that has
+    `ended` has no latest value, and its silence is no zero.
     """
 
     stats: MinuteStats | None
     window: tuple[int, int]
     since_ms: int = 0
+    ended: bool = False
 
 
 class Source(Protocol):

@@ -92,6 +92,11 @@ class SharedJudge:
                 self._judge(watch, instant, transitions, awaiting=awaiting)
         return _ordered(transitions)
 
+    def standing(self) -> Iterator[Standing]:
+        """Where every alert stands that is not at rest."""
+        for alerts in self._alerts.values():
+            yield from alerts.values()
+
     def replace_rules(self, rules: Sequence[Rule], at_ms: int) -> list[Transition]:
         """Judges by these rules from now on. Each keeps the alerts of the rule with its id.
 

@@ -45,9 +45,12 @@ class Standing:
     labels: Labels
     key: AlertKey
     state: AlertState = AT_REST
+    sample: Sample | None = None
+    """The last value that there was."""
 
     def enter(self, finding: Finding, *, at_ms: int, seen_ms: int) -> Transition | None:
         """Moves by a verdict that was given at one instant, on the events up to another."""
+        self.sample = finding.sample or self.sample
         self.state, entered = advance(
             self.state,
             finding.verdict,

@@ -23,7 +23,7 @@ from atalaia.alerting.loader import Loaded, Problem, load_files
 from atalaia.alerting.publishing import Applied, Change
 from atalaia.alerting.rules import Rule, condition_text
 from atalaia.alerting.store import RuleStore, Stored
-from atalaia.cli import context
+from atalaia.cli import context, rule_tests
 from atalaia.cli.stack import Output, OutputOption
 from atalaia.schemas.events import Severity
 
@@ -35,6 +35,8 @@ Examples:
 
 atalaia rules validate rules/*.yaml    what is wrong, with file, line and column
 
+atalaia rules test tests/*.yaml        what must fire when, from which series; promtool's format
+
 atalaia rules apply rules/shop.yaml    put its rules in force, everywhere, within seconds
 
 atalaia rules list                     what is judged now, and where each rule comes from
@@ -42,7 +44,8 @@ atalaia rules list                     what is judged now, and where each rule c
 atalaia rules delete cpu-busy          take a rule away; its alerts resolve
 """
 
-app = typer.Typer(epilog=_EPILOG, no_args_is_help=True, help="Alert rules: check, put in force, list, delete.")
+app = typer.Typer(epilog=_EPILOG, no_args_is_help=True, help="Alert rules: check, test, put in force, list, delete.")
+app.command("test")(rule_tests.run_tests)
 
 FilesArgument = Annotated[list[Path], typer.Argument(help="Rule files: YAML, or JSON.", show_default=False)]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]

@@ -1,0 +1,7 @@
+"""Unit tests of rules in promtool's format: what must fire, when, from which series."""
+
+from __future__ import annotations
+
+from atalaia.alerting.unit_tests.run import Outcome, run
+
+__all__ = ["Outcome", "run"]
