@@ -86,19 +86,12 @@ def rule_id(slo_name: str, urgency: Urgency) -> str:
     return f"slo-{identifier(slo_name)}-{urgency}"
 
 
-def ratio(slo: Slo, window: timedelta) -> Expression:
-    """The share of bad events in a window, group by group; not a number where there are no events."""
+def ratio(slo: Slo, window: timedelta, *, minimum_events: int = 1) -> Expression:
+    """The share of bad events in a window, group by group; no value where there are fewer events than the minimum."""
     sli = _simplest(slo.sli)
-    share = Binary(Operator.DIVIDE, _part(slo, sli, window), _count(slo, sli.total, window))
+    total = _count(slo, sli.total, window)
+    share = Binary(Operator.DIVIDE, _part(slo, sli, window), total, minimum_denominator=float(minimum_events))
     return Binary(Operator.SUBTRACT, Number(1.0), share) if sli.part_is_good else share
-
-
-def bad_events(slo: Slo, window: timedelta) -> Expression:
-    """How many bad events there are in a window, group by group."""
-    sli = _simplest(slo.sli)
-    if sli.part_is_good:
-        return Binary(Operator.SUBTRACT, _count(slo, sli.total, window), _part(slo, sli, window))
-    return _count(slo, sli.part, window)
 
 
 def _rule(slo: Slo, urgency: Urgency) -> Rule | None:
@@ -128,23 +121,39 @@ def _rule(slo: Slo, urgency: Urgency) -> Rule | None:
 
 
 def _any_of(slo: Slo, burns: list[Burn]) -> Expression:
+    """Where one of the burns is, and there are events in the shortest of their windows.
+
+    Without events nothing is decided: a service that died while it failed has not recovered.
+    """
     conditions = [_burning(slo, burn) for burn in burns]
-    return reduce(lambda left, right: Binary(Operator.OR, left, right), conditions)
+    burning = reduce(lambda left, right: Binary(Operator.OR, left, right), conditions)
+    total = _count(slo, slo.sli.total, min(burn.short for burn in burns))
+    return Binary(Operator.AND, burning, Binary(Operator.DIVIDE, total, total, minimum_denominator=1.0))
 
 
 def _burning(slo: Slo, burn: Burn) -> Expression:
     """Where both windows are above the rate; its value is the share of bad events in the long one."""
     limit = Number(threshold(slo, burn))
-    conditions = [
-        Binary(Operator.ABOVE, ratio(slo, burn.long), limit),
+    long = ratio(slo, burn.long, minimum_events=max(slo.minimum_events, 1))
+    both = Binary(
+        Operator.AND,
+        Binary(Operator.ABOVE, long, limit),
         Binary(Operator.ABOVE, ratio(slo, burn.short), limit),
-    ]
-    if slo.minimum_events > 1:  # one is there wherever there is a share
-        events = _count(slo, slo.sli.total, burn.long)
-        conditions.append(Binary(Operator.AT_LEAST, events, Number(float(slo.minimum_events))))
-    if slo.minimum_bad > 1:
-        conditions.append(Binary(Operator.AT_LEAST, bad_events(slo, burn.long), Number(float(slo.minimum_bad))))
-    return reduce(lambda left, right: Binary(Operator.AND, left, right), conditions)
+    )
+    return Binary(Operator.AND, both, _enough_bad(slo, burn.long)) if slo.minimum_bad > 1 else both
+
+
+def _enough_bad(slo: Slo, window: timedelta) -> Expression:
+    """Where there are as many bad events as the minimum.
+
+    Said as a share, (bad - minimum + 0.5) / total > 0, because a share may be judged while a step is still running: of
+    a count alone it would not be known whether it is too low (`outlook.must_settle`).
+    """
+    sli = _simplest(slo.sli)
+    total, part = _count(slo, sli.total, window), _part(slo, sli, window)
+    bad = Binary(Operator.SUBTRACT, total, part) if sli.part_is_good else part
+    beyond = Binary(Operator.SUBTRACT, bad, Number(slo.minimum_bad - 0.5))
+    return Binary(Operator.ABOVE, Binary(Operator.DIVIDE, beyond, total, minimum_denominator=1.0), Number(0.0))
 
 
 def _simplest(sli: Sli) -> Sli:

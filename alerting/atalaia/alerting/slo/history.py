@@ -72,10 +72,15 @@ def _amounts(
     client: Client, slo: Slo, events: Events, granularity: Granularity, span: tuple[int, int]
 ) -> Iterator[tuple[tuple[Labels, int], float]]:
     sql, parameters = amounts_sql(slo, events, granularity, span)
-    names = slo.grouping.labels
+    names = groups_of(slo)
     for start, amount, *values in client.query(sql, parameters=parameters).result_rows:
-        labels = tuple((name, value) for name, value in zip(names, values, strict=True) if value)
+        labels = tuple(sorted((name, value) for name, value in zip(names, values, strict=True) if value))
         yield (labels, int(start) * 1000), float(amount)
+
+
+def groups_of(slo: Slo) -> tuple[str, ...]:
+    """The labels by which an objective's budgets are told apart: a rule looks at each tenant by itself anyway."""
+    return "tenant", *slo.grouping.labels
 
 
 def amounts_sql(
@@ -102,7 +107,7 @@ def amounts_sql(
         value = f"^(?s:{matcher.value})$" if anchored else matcher.value
         return _MATCH[matcher.operator].format(label=column(matcher.label), value=bound(value))
 
-    groups = [f"{column(label)} AS g{number}" for number, label in enumerate(slo.grouping.labels)]
+    groups = [f"{column(label)} AS g{number}" for number, label in enumerate(groups_of(slo))]
     conditions = [condition(matcher) for matcher in events.selector.matchers]
     if slo.tenant is not None:
         conditions.append(f"w.tenant = {bound(slo.tenant)}")

@@ -46,7 +46,7 @@ def _slo(rule: Rule) -> Slo | None:
                 "objective": f"{texts['slo_objective']} %",
                 "window": texts["slo_window"],
                 "sli": json.loads(texts["slo_sli"]),
-                "by": [label for label in grouping.labels if label != "tenant"] if grouping else [],
+                "by": list(grouping.labels) if grouping else [],
                 "owner": rule.owner,
                 "tenant": rule.tenant,
                 "runbook_url": texts.get("runbook_url"),

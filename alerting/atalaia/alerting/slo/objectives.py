@@ -130,8 +130,8 @@ class Slo:
 
     @property
     def grouping(self) -> Grouping:
-        """How events are pooled."""
-        return Grouping(tuple(sorted({"tenant", *self.by})))
+        """How events are pooled within a tenant."""
+        return Grouping(tuple(sorted(set(self.by) - {"tenant"})))
 
     def alerting(self, urgency: Urgency) -> Alerting:
         """Whom a page, or a ticket, calls."""

@@ -83,7 +83,7 @@ def _indicator(part: _Counted, total: _Counted, *, part_is_good: bool) -> Indica
         raise UncountableError("groups by other labels than the total does; group both alike")
     if part.per_second != total.per_second:
         raise UncountableError("is a rate and the total is none, or the other way round; write rate in both")
-    labels = tuple(label for label in total.grouping.labels if label != "tenant")
+    labels = total.grouping.labels
     if part.without is None:
         return Indicator(Sli(total.events, part.events, part_is_good=part_is_good), labels)
     if part.events != total.events:
