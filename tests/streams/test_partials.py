@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stream_data import NOW_MS, group
 
 from atalaia.streams import partials
-from atalaia.streams.partials import ClockKey, MemoKey, OwedKey, PartialKey, Shard
+from atalaia.streams.partials import ClockKey, MarkKey, MemoKey, OwedKey, PartialKey, Shard
 from atalaia.streams.state import PartitionState
 from atalaia.streams.window import Window
 
@@ -60,6 +60,7 @@ def test_keys_are_told_apart_whatever_is_in_them(metric: str, rule: str, alert: 
     memo, owed = MemoKey(metric, rule, alert), OwedKey(metric, rule, alert)
     assert partials.parse_key(partials.memo_key(memo)) == memo
     assert partials.parse_key(partials.owed_key(owed)) == owed
+    assert partials.parse_key(partials.mark_key(metric)) == MarkKey(metric)
     assert partials.parse_key(partials.clock_key(3)) == ClockKey(3)
 
 

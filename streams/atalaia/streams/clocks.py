@@ -10,8 +10,8 @@ from atalaia.streams.partials import SourceClock
 
 FORGOTTEN_AFTER_MS: Final = timedelta(minutes=1) // timedelta(milliseconds=1)
 """A consumer group that was deleted counts its generations from 1 again; nobody sleeps with a clock of that age."""
-LAGGING_AFTER: Final = timedelta(seconds=5)
-"""A source further behind the wall clock than this lags: clocks come twice a second."""
+LAGGING_AFTER: Final = timedelta(seconds=10)
+"""A source further behind the wall clock than this lags: as long as the group waits for a worker that is silent."""
 
 
 class SourceClocks:

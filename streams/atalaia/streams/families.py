@@ -44,6 +44,8 @@ class Families:
 
     partitions: int
     families: tuple[Family, ...] = ()
+    inactive: tuple[Rule, ...] = ()
+    """Shared rules that are not judged for now."""
     _homes: Mapping[str, int] = field(default_factory=dict)
 
     def home(self, metric_name: str) -> int | None:
@@ -71,15 +73,19 @@ def families(rules: Iterable[Rule], *, partitions: int) -> Families:
     A change of rules that read other metrics changes no family of these.
     """
     members: list[Family] = []
+    inactive: list[Rule] = []
     for rule in rules:
-        if rule.expression is None or not rule.is_active:
+        if rule.expression is None:
+            continue
+        if not rule.is_active:
+            inactive.append(rule)
             continue
         found = Family((rule,), _reach(rule))
         apart = [family for family in members if family.reach_ms.keys().isdisjoint(found.reach_ms)]
         together = [family for family in members if not family.reach_ms.keys().isdisjoint(found.reach_ms)]
         members = [*apart, reduce(_joined, [*together, found])]
     homes = {name: place(family.name, partitions) for family in members for name in family.reach_ms}
-    return Families(partitions, tuple(sorted(members, key=lambda family: family.name)), homes)
+    return Families(partitions, tuple(sorted(members, key=lambda family: family.name)), tuple(inactive), homes)
 
 
 def place(metric_name: str, partitions: int) -> int:

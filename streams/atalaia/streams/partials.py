@@ -1,6 +1,6 @@
 """The records by which source partitions and homes talk: `atalaia.rule-partials.v1`.
 
-Four kinds, told apart by the key:
+Five kinds, told apart by the key:
 
 - a *partial*: one opening of one minute of one series, whole. Its key is series, minute and shard, so a later one
   replaces an earlier one, and repeating one changes nothing; its value is the window as the state changelog holds it,
@@ -8,6 +8,7 @@ Four kinds, told apart by the key:
   that no rule reaches any more.
 - a *source clock*: how far a source partition has come. It follows every partial of what it vouches for in the same
   partition, so whoever has read the clock has read those.
+- a *mark*: how far a home has judged the rules that first read a metric.
 - a *memo*: where one alert stands, by the metric that its rule reads first. Homes write it, stamped with the instant
   of the judgement.
 - an *owed* alert: a transition as it goes to the alerts topic, until it is known to have arrived there.
@@ -31,6 +32,7 @@ from atalaia.streams.window import Window, restored
 _MINUTE: Final = b"@"
 """Between a series' key, which is a JSON array, and the minute."""
 _CLOCK: Final = b"clock:"
+_MARK: Final = b"mark:"
 _MEMO: Final = b"memo:"
 _OWED: Final = b"owed:"
 
@@ -61,6 +63,13 @@ class ClockKey:
     """Whose clock it is."""
 
     partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkKey:
+    """Whose mark it is: that of the rules which first read this metric."""
+
+    metric_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,11 @@ def clock_of(value: bytes) -> SourceClock:
     return SourceClock(at_ms, watermark_ms, caught_up, generation, sent_ms)
 
 
+def mark_key(metric_name: str) -> bytes:
+    """The record key of a mark, whose value is the instant (event time, ms) in decimal."""
+    return _MARK + metric_name.encode("utf-8", "surrogatepass")
+
+
 def memo_key(memo: MemoKey) -> bytes:
     """The record key of an alert's memo.
 
@@ -155,7 +169,7 @@ def owed_key(owed: OwedKey) -> bytes:
     return _OWED + orjson.dumps([owed.metric_name, owed.fingerprint, owed.alert_id])
 
 
-def parse_key(key: bytes) -> PartialKey | ClockKey | MemoKey | OwedKey | None:
+def parse_key(key: bytes) -> PartialKey | ClockKey | MarkKey | MemoKey | OwedKey | None:
     """What a record is; None of a kind that this version doesn't know."""
     if key.startswith(b"["):
         series, _, rest = key.rpartition(_MINUTE)
@@ -164,6 +178,8 @@ def parse_key(key: bytes) -> PartialKey | ClockKey | MemoKey | OwedKey | None:
         return PartialKey(series, Shard(int(minute), int(partition), int(opened)))
     if key.startswith(_CLOCK):
         return ClockKey(int(key[len(_CLOCK) :]))
+    if key.startswith(_MARK):
+        return MarkKey(key[len(_MARK) :].decode("utf-8", "surrogatepass"))
     if key.startswith(_MEMO):
         return MemoKey(*orjson.loads(key[len(_MEMO) :]))
     if key.startswith(_OWED):

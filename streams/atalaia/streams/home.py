@@ -1,0 +1,250 @@
+"""One home at work: the partial aggregates of its families, how far their sources have come, and its rules' alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from atalaia.alerting.panel import KNOWN_MS
+from atalaia.alerting.shared import AlertKey, SharedJudge
+from atalaia.alerting.transitions import Transition
+from atalaia.schemas.series import SeriesKey
+from atalaia.schemas.windows import HOUR_MS, MINUTE_MS
+from atalaia.streams import partials
+from atalaia.streams.clocks import LAGGING_AFTER, SourceClocks
+from atalaia.streams.families import Families, anchor, place
+from atalaia.streams.partials import ClockKey, MarkKey, MemoKey, OwedKey, PartialKey, PartialsRecord
+
+STRIDE_MS: Final = 5 * MINUTE_MS
+"""Judged at a time where more has passed, so that nobody waits long for a home that catches up."""
+LOOKING_BACK_MS: Final = HOUR_MS
+"""After a longer stop the time in between is not judged any more: nobody wants to be called about last night."""
+_LAGGING_MS: Final = LAGGING_AFTER // timedelta(milliseconds=1)
+
+
+class Home:
+    """The rules of all families whose home is one partition. Not thread-safe; nothing blocks; no clock is read.
+
+    First `take` everything that the places hold, then `begin`; from then on `take` what comes, and `advance`. A home
+    that is dropped at any moment loses nothing: what it hasn't written, its successor computes again from the same
+    partials, with the same ids.
+    """
+
+    def __init__(self, number: int, families: Families, *, sources: int) -> None:
+        self.number = number
+        self.metrics = frozenset(name for family in families.at(number) for name in family.reach_ms)
+        """What is read here. For rules on others there must be another home: these have not been taken in."""
+        self._place = {name: place(name, families.partitions) for name in self.metrics}
+        self.clocks = SourceClocks(sources=sources, places=self.places)
+        self.owed: dict[OwedKey, bytes] = {}
+        """Transitions that a predecessor may not have delivered, as they go to the alerts topic."""
+        self._reach_ms: dict[str, int] = {}
+        self._anchors: dict[str, str] = {}
+        self._judge = SharedJudge()
+        self._judged_ms = 0
+        self._begun_ms: int | None = None
+        self._awaiting = False
+        self._touched = True
+        self._series: dict[bytes, SeriesKey | None] = {}
+        self._newest: dict[bytes, int] = {}
+        self._versions: dict[str, dict[int, dict[bytes, int]]] = {name: {} for name in self.metrics}
+        """By metric, minute and record key: how much the partial in force has applied."""
+        self._memos: dict[MemoKey, tuple[int, Any]] = {}
+        self._written: dict[AlertKey, MemoKey] = {}
+        self.adopt(families)
+
+    @property
+    def places(self) -> frozenset[int]:
+        """The partitions of the partials topic to read."""
+        return frozenset(self._place.values())
+
+    @property
+    def judged_ms(self) -> int:
+        """The instant of the last verdicts, event time; 0 before the first."""
+        return self._judged_ms
+
+    def adopt(self, families: Families) -> list[Transition]:
+        """Judges by the rules of these families from now on; the transitions of what ended with a rule."""
+        found = families.at(self.number)
+        self._reach_ms = {name: ms for family in found for name, ms in family.reach_ms.items()}
+        rules = (*(rule for family in found for rule in family.rules), *families.inactive)
+        self._anchors |= {rule.rule_id: anchor(rule) for rule in rules}
+        self._touched = True
+        return self._judge.replace_rules(rules, self._judged_ms)
+
+    def release(self, families: Families) -> list[Transition]:
+        """Gets ready to be dropped for another home: what is open under rules that are gone altogether ends here."""
+        judged = {rule.rule_id: rule for family in families.families for rule in family.rules}
+        kept = [rule for rule_id, rule in judged.items() if rule_id in self._anchors]
+        return self._judge.replace_rules([*kept, *families.inactive], self._judged_ms)
+
+    # ── what comes in ─────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, at: int, key: bytes, value: bytes | None) -> None:
+        """Takes in a record that was read at this place; those of other homes' metrics are passed over."""
+        found = partials.parse_key(key)
+        match found:
+            case PartialKey():
+                self._partial(found, key, value)
+            case ClockKey() if value is not None:
+                self.clocks.take(at, found.partition, partials.clock_of(value))
+            case MarkKey() | MemoKey() | OwedKey() if self._begun_ms is None and found.metric_name in self.metrics:
+                self._remember(found, value)
+            case _:
+                pass
+
+    def _remember(self, found: MarkKey | MemoKey | OwedKey, value: bytes | None) -> None:
+        """Takes in what a predecessor wrote down."""
+        match found:
+            case MarkKey() if value is not None:
+                self._judged_ms = max(self._judged_ms, int(value))
+            case OwedKey() if value is not None:
+                self.owed[found] = value
+            case OwedKey():
+                self.owed.pop(found, None)
+            case MemoKey() if value is None:
+                self._memos.pop(found, None)
+            case MemoKey():
+                # A predecessor that was paused may have written after its successor: the later judgement is in force.
+                memo = partials.memo_of(value or b"")
+                if found not in self._memos or memo[0] >= self._memos[found][0]:
+                    self._memos[found] = memo
+
+    def _partial(self, found: PartialKey, key: bytes, value: bytes | None) -> None:
+        series = self._series_of(found.series)
+        if series is None:
+            return
+        minute_ms = found.shard.minute_ms
+        versions = self._versions[series.metric_name].setdefault(minute_ms, {})
+        if value is None:
+            versions.pop(key, None)
+            return
+        window = partials.window_of(value)
+        if window.version < versions.get(key, -1):
+            return
+        versions[key] = window.version
+        self._newest[found.series] = max(minute_ms, self._newest.get(found.series, 0))
+        shard = (found.shard.partition, found.shard.opened)
+        self._touched = (
+            self._judge.observe(found.series, series, partials.minute_stats(window), shard=shard) or self._touched
+        )
+
+    def _series_of(self, key: bytes) -> SeriesKey | None:
+        """The series of a key; None where no rule here reads its metric."""
+        if key not in self._series:
+            series = partials.series_of(key)
+            self._series[key] = series if series.metric_name in self.metrics else None
+        return self._series[key]
+
+    # ── judging ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, now_ms: int) -> None:
+        """Takes up the alerts where predecessors left them; once, when all that the places held has been taken in."""
+        self._begun_ms = now_ms
+        self._judged_ms = max([self._judged_ms, *(judged_ms for judged_ms, _ in self._memos.values())])
+        at_ms = self.clocks.at_ms()
+        if self._judged_ms and at_ms is not None:
+            self._judged_ms = max(self._judged_ms, at_ms - LOOKING_BACK_MS)
+        for key, (_, state) in self._memos.items():
+            if state is not None:
+                self._written[AlertKey(key.rule_id, key.alert)] = key
+                self._judge.load(state, at_ms=self._judged_ms)
+        self._memos.clear()
+
+    def due(self) -> bool:
+        """Whether there is something to judge, or more time to judge at."""
+        at_ms = self.clocks.at_ms()
+        return self._touched or self._awaiting or (at_ms is not None and at_ms > self._judged_ms)
+
+    def advance(self, now_ms: int) -> list[Transition]:
+        """The verdicts up to where the slowest source is, on everything that any source had up to there.
+
+        While a source is behind the wall clock, no time is judged, and alerts await data; once it has caught up, all
+        that passed is judged, in order and on whole data.
+        """
+        assert self._begun_ms is not None, "begin comes first"
+        behind = self.clocks.lagging(now_ms)
+        if behind:
+            if self._awaiting or now_ms - self._begun_ms < _LAGGING_MS:
+                return []
+            self._awaiting = True
+            return self._judge.advance(self._judged_ms, awaiting=_why(behind))
+        at_ms = self.clocks.at_ms()
+        if at_ms is None:
+            return []
+        target = max(at_ms, self._judged_ms)
+        if self._judged_ms:
+            target = min(target, self._judged_ms + STRIDE_MS)
+        self._touched = self._awaiting = False
+        self._judged_ms = target
+        return self._judge.advance(target)
+
+    # ── what goes out ─────────────────────────────────────────────────────────────────────────────────────
+
+    def memos(self) -> Iterator[PartialsRecord]:
+        """Where alerts stand that have changed since the last call.
+
+        Of an alert that is over, that is written, too, and not just deleted: else a paused predecessor's memo, which
+        may come later, would bring it back.
+        """
+        for alert in self._judge.dirty():
+            state, before = self._judge.dump(alert), self._written.pop(alert, None)
+            metric_name = self._anchors.get(alert.rule_id, "")
+            key = MemoKey(metric_name, *alert) if metric_name in self._place else None
+            if before is not None and before != key:
+                yield self._memo(before, None)
+            if key is not None and (state is not None or before is not None):
+                yield self._memo(key, state)
+            if key is not None and state is not None:
+                self._written[alert] = key
+
+    def _memo(self, key: MemoKey, state: Any) -> PartialsRecord:
+        return self._at(key.metric_name), partials.memo_key(key), partials.memo_value(self._judged_ms, state)
+
+    def owing(self, transitions: Sequence[Transition], records: Sequence[bytes]) -> Iterator[PartialsRecord]:
+        """Transitions as they went to the alerts topic, to be kept until it is known that they arrived."""
+        for transition, record in zip(transitions, records, strict=True):
+            metric_name = self._anchors[transition.rule.rule_id]
+            key = partials.owed_key(OwedKey(metric_name, transition.fingerprint, transition.alert_id))
+            yield self._at(metric_name), key, record
+
+    def inherited(self) -> Iterator[tuple[str, PartialsRecord]]:
+        """What predecessors may not have delivered: the alert's key, and the record as it was kept; once."""
+        owed, self.owed = self.owed, {}
+        for key, record in owed.items():
+            yield key.fingerprint, (self._at(key.metric_name), partials.owed_key(key), record)
+
+    def marks(self) -> Iterator[PartialsRecord]:
+        """How far everything here has been judged."""
+        for metric_name in sorted(set(self._anchors.values()) & self.metrics):
+            yield self._at(metric_name), partials.mark_key(metric_name), b"%d" % self._judged_ms
+
+    def forget(self) -> Iterator[PartialsRecord]:
+        """Lets go of the minutes that no rule reaches any more, but for each series' newest: it is still known."""
+        for metric_name, minutes in self._versions.items():
+            oldest_ms = self._judged_ms - self._reach_ms.get(metric_name, 0)
+            for minute_ms in [minute_ms for minute_ms in minutes if minute_ms < oldest_ms]:
+                known = minute_ms >= oldest_ms - KNOWN_MS
+                held = minutes[minute_ms]
+                for key in list(held):
+                    series = key.rpartition(b"@")[0]
+                    if known and self._newest.get(series) == minute_ms:
+                        continue
+                    del held[key]
+                    if self._newest.get(series) == minute_ms:
+                        del self._newest[series]
+                        self._series.pop(series, None)
+                    yield self._at(metric_name), key, None
+                if not held:
+                    del minutes[minute_ms]
+
+    def _at(self, metric_name: str) -> int:
+        return self._place[metric_name]
+
+
+def _why(behind: frozenset[int]) -> str:
+    listed = ", ".join(map(str, sorted(behind)))
+    return (
+        f"partition{'s' if len(behind) > 1 else ''} {listed} of the metrics topic lag{'' if len(behind) > 1 else 's'}"
+    )
