@@ -46,7 +46,7 @@ def elsewhere(server: Server) -> Iterator[Settings]:
 
 def test_migrations_run_once(elsewhere: Settings) -> None:
     """The first run makes everything, a second one finds nothing to do."""
-    assert len(schema.migrate(elsewhere)) == 6
+    assert len(schema.migrate(elsewhere)) == 7
     assert schema.migrate(elsewhere) == []
 
 
@@ -116,6 +116,21 @@ def test_a_later_watermark_at_the_same_version(loader: Loader, client: Client) -
     for completeness in (0.5, 1.0):
         loader.store(cut(sent(ROLLUPS, rollup([1.0], window_start=MINUTE, completeness=completeness))))
     assert client.query("SELECT completeness FROM metrics_1m").result_rows == [(1.0,)]
+
+
+def test_what_is_missing_lowers_completeness(loader: Loader, client: Client) -> None:
+    """Completeness is the share of the time that has passed, times the share of the events that came, over all shards.
+
+    A shard that has what another misses makes up for it.
+    """
+    rows = [
+        rollup([1.0] * 7, window_start=MINUTE, shard="0-0", missing=4, completeness=0.5),
+        rollup([1.0] * 2, window_start=MINUTE, shard="0-9", missing=-3, completeness=1.0),
+    ]
+    loader.store(cut(sent(ROLLUPS, *rows)))
+    found = client.query("SELECT count, missing, completeness FROM metric_windows").result_rows
+    assert found == [(9, 1, 0.5 * 0.9)]
+    assert client.query("SELECT completeness FROM metrics_1m").result_rows == [(0.5 * 0.9,)]
 
 
 def test_percentiles_within_one_percent(loader: Loader, client: Client) -> None:

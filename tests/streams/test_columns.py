@@ -164,3 +164,21 @@ def test_an_older_schema_is_read_with_its_own_fields() -> None:
 
 def _count(columns: Columns, service: str) -> int:
     return sum(group[10] for group in columns.groups if group[2] == service)
+
+
+def test_a_group_tells_which_sequences_came_of_which_producer(engine: Engine) -> None:
+    """Each group has the runs of its producers, whatever their order, without those who do not count."""
+    columns = engine.aggregate(
+        records(
+            *(framed(sequence=number, producer_id="a") for number in (5, 3, 4, 8)),
+            framed(sequence=0, producer_id="b"),
+            framed(sequence=9, producer_id=""),
+            framed(sequence=-1, producer_id="c"),
+            framed(sequence=9, producer_id="a", timestamp=NOW_MS + 60_000),
+        )
+    )
+    this, following = (group[24] for group in columns.groups)
+    ((producer, *_),) = following
+    assert [run[1:] for run in this if run[0] == producer] == [(3, 5), (8, 8)]
+    assert [run[1:] for run in this if run[0] != producer] == [(0, 0)]
+    assert following == [(producer, 9, 9)]

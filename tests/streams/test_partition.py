@@ -51,6 +51,17 @@ def test_a_row_is_a_whole_rollup_record() -> None:
     assert sum(row["sketch_counts"]) == 2
 
 
+def test_a_row_says_what_is_missing() -> None:
+    """An event whose producer had counted on without us tells of a gap, and the row of its window says so."""
+    partition = _partition()
+    _apply(partition, group(1, NOW_MS, 1.0, counted=(7, 0)))
+    _apply(partition, group(2, NOW_MS, 1.0, counted=(7, 4)))
+    for granularity in Granularity:
+        assert [(row["count"], row["missing"]) for row in _rows(partition, granularity)] == [(2, 3)]
+    _apply(partition, group(3, NOW_MS, 1.0, counted=(7, 2)))
+    assert [(row["count"], row["missing"]) for row in _rows(partition, Granularity.MINUTE)] == [(3, 2)]
+
+
 def test_a_row_goes_out_once_a_change() -> None:
     """A row that is out of date goes out, once; an unchanged one doesn't."""
     partition = _partition()

@@ -6,6 +6,7 @@ import math
 from typing import Any
 from unittest.mock import patch
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 from stream_data import NOW_MS, group
@@ -19,7 +20,14 @@ MINUTE = 60_000
 
 event_times = st.integers(NOW_MS - 40 * 86_400_000, NOW_MS)
 values = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))
-events = st.lists(st.tuples(event_times, values, st.sampled_from(["a", "b"])), min_size=1, max_size=30)
+counts = st.tuples(st.sampled_from([7, 8]), st.integers(0, 20))
+"""Producer and sequence: any subset of what two producers may have sent, in any order."""
+events = st.lists(
+    st.tuples(event_times, values, st.sampled_from(["a", "b"]), counts),
+    min_size=1,
+    max_size=30,
+    unique_by=lambda event: event[2:],
+)
 
 
 def _numbers(state: PartitionState) -> dict[tuple[Any, ...], Any]:
@@ -32,6 +40,7 @@ def _numbers(state: PartitionState) -> dict[tuple[Any, ...], Any]:
             window.first,
             window.last,
             dict(sorted(window.sketch.items())),
+            window.missing,
         )
         for series in state.series.values()
         for granularity, window in series.open_windows()
@@ -39,7 +48,14 @@ def _numbers(state: PartitionState) -> dict[tuple[Any, ...], Any]:
 
 
 def _apply(state: PartitionState, offsets: list[int], drawn: list[Any], *, replaying: bool = False) -> None:
-    groups = [group(offset, drawn[offset][0], drawn[offset][1], service=drawn[offset][2]) for offset in offsets]
+    """Events as a batch; but for a replay, those of a series and minute come together, as the engine groups them."""
+    groups = [
+        group(offset, drawn[offset][0], drawn[offset][1], service=drawn[offset][2], counted=drawn[offset][3])
+        for offset in offsets
+    ]
+    if not replaying:
+        begun: dict[tuple[Any, ...], int] = {}
+        groups.sort(key=lambda each: begun.setdefault((each[2], each[9]), each[20]))
     state.apply(groups, last_offset=max(offsets), touched=0.0, replaying=replaying)
 
 
@@ -73,7 +89,7 @@ def test_windows_hold_what_their_events_say(drawn: list[Any]) -> None:
             for _, w in s.open_windows()
             if w.start_ms == start_ms and (w.count, round(w.sum, 6)) == numbers[:2]
         )
-        inside = [v for at, v, name in drawn if name == service and window.start_ms <= at < window.end_ms]
+        inside = [v for at, v, name, _ in drawn if name == service and window.start_ms <= at < window.end_ms]
         assert numbers[0] == len(inside)
         assert math.isclose(window.sum, math.fsum(inside), rel_tol=1e-9, abs_tol=1e-6)
         assert numbers[2:4] == (min(inside), max(inside))
@@ -178,7 +194,54 @@ def test_groups_of_one_batch_may_interleave() -> None:
     """Two minutes of one series in one batch are both counted, though their offsets interleave."""
     state = PartitionState(0)
     first, second = group(5, NOW_MS, 1.0), group(3, NOW_MS - MINUTE, 2.0)
-    assert len(state.apply([first, second], last_offset=5, touched=0.0)) == 2
+    assert len(state.apply([first, second], last_offset=5, touched=0.0).groups) == 2
+
+
+@given(events)
+def test_every_granularity_misses_what_the_counts_say(drawn: list[Any]) -> None:
+    """Windows of each granularity miss, together, exactly the sequences that lie between those that came."""
+    state = PartitionState(0)
+    _apply(state, list(range(len(drawn))), drawn)
+    for series in state.series.values():
+        came = [counted for _, _, name, counted in drawn if name == series.identity.service_name]
+        whole = came[0][1] == 0
+        lacking = 0
+        for producer in {producer for producer, _ in came}:
+            numbers = [number for each, number in came if each == producer]
+            lacking += max(numbers) - (0 if whole else min(numbers)) + 1 - len(numbers)
+        assert [sum(window.missing for window in held.values()) for held in series.windows] == [lacking] * 4
+
+
+def test_a_late_event_fills_the_windows_that_miss_it() -> None:
+    """Where an event comes after all, the rows of the windows that missed it go out again without it missing."""
+    state = PartitionState(0)
+    state.apply([group(0, NOW_MS, 1.0, counted=(7, 0))], last_offset=0, touched=0.0)
+    state.apply([group(1, NOW_MS + MINUTE, 1.0, counted=(7, 2))], last_offset=1, touched=0.0)
+    ((_, series),) = state.series.items()
+    assert [window.missing for window in series.windows[0].values()] == [0, 1]
+    for due in state.unpublished:
+        for _, window in due:
+            window.dirty = False
+        due.clear()
+    applied = state.apply([group(2, NOW_MS, 1.0, counted=(7, 1))], last_offset=2, touched=0.0)
+    assert [window.missing for window in series.windows[0].values()] == [0, 0]
+    assert [change for _, change in applied.missing] == [(NOW_MS + MINUTE - NOW_MS % MINUTE, -1)]
+    assert {window.start_ms for _, window in state.unpublished[0]} == set(series.windows[0])
+
+
+def test_an_entry_from_before_there_were_sequences_is_read() -> None:
+    """State of the version before goes on: its windows miss nothing, and nobody's past is made up."""
+    state, log = PartitionState(0), dict[bytes, bytes]()
+    state.apply([group(0, NOW_MS, 1.0)], last_offset=0, touched=0.0)
+    _changelog(state, log)
+    for key, value in log.items():
+        metric_type, applied, windows, alerts, _ = orjson.loads(value)
+        log[key] = orjson.dumps([metric_type, applied, [[dump[:8] for dump in each] for each in windows], alerts])
+    after = _restored(log)
+    after.apply([group(1, NOW_MS, 1.0, counted=(7, 900))], last_offset=1, touched=0.0)
+    after.apply([group(2, NOW_MS, 1.0, counted=(8, 700))], last_offset=2, touched=0.0)
+    (series,) = after.series.values()
+    assert [window.missing for _, window in series.open_windows()] == [0] * 4
 
 
 def test_an_infinite_sum_survives_a_dump() -> None:

@@ -185,6 +185,8 @@ def _rollup(parts: Text, rollup: dict[str, Any]) -> None:
     parts.append(f"  {rollup['service_name']}  ")
     parts.append(f"count {rollup['count']} sum {rollup['sum']:g} min {rollup['min']:g} max {rollup['max']:g}", "bold")
     parts.append(f" {rollup['unit']}  complete {rollup['completeness']:.0%}  ")
+    if rollup["missing"]:
+        parts.append(f"missing {rollup['missing']}  ", style="yellow")
     parts.append(_pairs({"shard": rollup["shard"]} | rollup["dimensions"]), style="dim")
 
 

@@ -52,6 +52,12 @@ WATERMARK_AGE: Final = Gauge(
     "atalaia_watermark_age_seconds", "Wall clock less the watermark of the partition", ["partition"]
 )
 LATE_EVENTS: Final = Counter("atalaia_late_groups_total", "Groups of events applied behind the watermark")
+MISSING_EVENTS: Final = Counter(
+    "atalaia_missing_events_total", "Events that producers counted and that had not come when a later one did"
+)
+RECOVERED_EVENTS: Final = Counter(
+    "atalaia_missing_events_recovered_total", "Events counted as missing that came after all"
+)
 ROLLUPS: Final = Counter("atalaia_rollups_emitted_total", "Rollup rows published", ["granularity"])
 RULES: Final = Gauge("atalaia_rules", "Rules in force")
 TRANSITIONS: Final = Counter("atalaia_alert_transitions_total", "Alert transitions published", ["status"])

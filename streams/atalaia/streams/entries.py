@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from atalaia.streams.sequences import Sequences
 from atalaia.streams.state import GRANULARITIES, PAGE_MS, Page, PartitionState, Series
 from atalaia.streams.window import Window, restored
 
@@ -39,8 +40,10 @@ def entries(series: Series, alerts: list[Any] | None) -> Iterator[Entry]:
             series.dirty_pages = {
                 (index, start // PAGE_MS[index]) for index, held in enumerate(series.windows) for start in held
             }
+        # The series as it is now: it may grow while its pages are taken, and they may say more than it, but not less.
+        first = _first(series, alerts, None)
         yield from _pages(series)
-        yield series.key, _first(series, alerts, None)
+        yield series.key, first
 
 
 def tombstones(series: Series) -> Iterator[Entry]:
@@ -61,12 +64,14 @@ def load(state: PartitionState, values: Mapping[bytes, bytes], *, touched: float
         if not key.endswith(b"]"):
             pages.append(key)
             continue
-        metric_type, last_applied, windows, alerts = orjson.loads(value)
+        metric_type, last_applied, windows, alerts, *counted = orjson.loads(value)
         series = state.adopt(key, metric_type, last_applied)
+        # What an entry from before there were sequences had seen is not known: nothing of it is missing.
+        series.sequences = Sequences.load(counted[0]) if counted else Sequences(whole=False)
         if windows is None:
             series.pages = set()
         else:
-            _hold(state, series, windows, touched)
+            _hold(state, series, windows, touched, last_applied)
         yield series, alerts
     for key in pages:
         series_key, _, name = key.rpartition(_PAGE)
@@ -74,7 +79,8 @@ def load(state: PartitionState, values: Mapping[bytes, bytes], *, touched: float
         if owner is not None and owner.pages is not None:
             index, number = name.split(b":")
             owner.pages.add((int(index), int(number)))
-            _hold(state, owner, orjson.loads(values[key])[2], touched)
+            _, last_applied, windows = orjson.loads(values[key])
+            _hold(state, owner, windows, touched, last_applied)
 
 
 def _pages(series: Series) -> Iterator[Entry]:
@@ -91,25 +97,25 @@ def _pages(series: Series) -> Iterator[Entry]:
         if windows:
             series.pages.add(page)
             dumps: list[list[Any]] = [[] for _ in GRANULARITIES]
-            dumps[page[0]] = [window.dump() for window in windows]
+            dumps[page[0]] = [window.dump(series.last_applied) for window in windows]
             yield _page_key(series, page), orjson.dumps([series.metric_type, series.last_applied, dumps])
         elif page in series.pages:
             series.pages.discard(page)
             yield _page_key(series, page), None
 
 
-def _hold(state: PartitionState, series: Series, windows: list[list[Any]], touched: float) -> None:
+def _hold(state: PartitionState, series: Series, windows: list[list[Any]], touched: float, applied: int) -> None:
     for index, dumps in enumerate(windows):
         for dump in dumps:
-            state.hold(series, index, restored(dump, GRANULARITIES[index], touched))
+            state.hold(series, index, restored(dump, GRANULARITIES[index], touched, applied))
 
 
 def _first(series: Series, alerts: list[Any] | None, windows: list[list[Any]] | None) -> bytes:
-    return orjson.dumps([series.metric_type, series.last_applied, windows, alerts])
+    return orjson.dumps([series.metric_type, series.last_applied, windows, alerts, series.sequences.dump()])
 
 
 def _inline(series: Series) -> list[list[Any]]:
-    return [[window.dump() for window in held.values()] for held in series.windows]
+    return [[window.dump(series.last_applied) for window in held.values()] for held in series.windows]
 
 
 def _page_key(series: Series, page: Page) -> bytes:

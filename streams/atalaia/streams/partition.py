@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.buckets import NEVER, MinuteStats
 from atalaia.alerting.judge import Judge
 from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
@@ -14,6 +15,7 @@ from atalaia.infra.settings import StreamSettings
 from atalaia.schemas.events import Granularity
 from atalaia.streams import entries, rollups
 from atalaia.streams.columns import Columns, Group
+from atalaia.streams.sharing import Sharing
 from atalaia.streams.state import GRANULARITIES, PartitionState
 from atalaia.streams.watermarks import Clock
 from atalaia.streams.window import Window
@@ -28,6 +30,7 @@ class Partition:
     generation: int
     state: PartitionState
     judge: Judge
+    sharing: Sharing = field(default_factory=Sharing)
     clock: Clock = field(default_factory=Clock)
     next_offset: int | None = None
     """The offset after the last one applied; None before the first."""
@@ -54,12 +57,18 @@ class Partition:
         self.next_offset = last_offset + 1
         at_ms = self.at(now_ms)
         late = 0
-        for series, group in applied:
+        for series, group in applied.groups:
             late += group[18] < behind
             if self.judge.watches(series.identity.metric_name):
                 self.judge.observe(series.key, series.identity, _minute(group), at_ms)
+            self.sharing.touched(series, group[9], at_ms)
+        for series, (minute_ms, change) in applied.missing:
+            if self.judge.watches(series.identity.metric_name):
+                self.judge.observe(series.key, series.identity, _missing(minute_ms, change), at_ms)
+            self.sharing.touched(series, minute_ms, at_ms)
         if late:
             metrics.LATE_EVENTS.inc(late)
+        _count_missing([change for _, (_, change) in applied.missing])
 
     def at(self, now_ms: int) -> int:
         """The moment to judge rules at, event time in ms."""
@@ -151,6 +160,32 @@ class Partition:
 
 def _idle(window: Window, idle_since: float) -> bool:
     return window.closed and window.touched < idle_since
+
+
+def _count_missing(changes: Sequence[int]) -> None:
+    """A hole that is split by what comes late shrinks and opens in one batch: only what is left of that is told."""
+    change = sum(changes)
+    if change > 0:
+        metrics.MISSING_EVENTS.inc(change)
+    elif change < 0:
+        metrics.RECOVERED_EVENTS.inc(-change)
+
+
+def _missing(minute_ms: int, change: int) -> MinuteStats:
+    """No events, and a change of what is missing of a minute."""
+    return MinuteStats(
+        start_ms=minute_ms,
+        count=0,
+        sum=0.0,
+        min=math.inf,
+        max=-math.inf,
+        first=0.0,
+        first_at=NEVER,
+        last=0.0,
+        last_at=-NEVER,
+        sketch={},
+        missing=change,
+    )
 
 
 def _minute(group: Group) -> MinuteStats:

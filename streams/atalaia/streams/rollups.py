@@ -65,6 +65,7 @@ def tail(window: Window, granularity: Granularity, *, partition: int, watermark_
             "last_at": window.last_at,
             "sketch_buckets": list(window.sketch),
             "sketch_counts": list(window.sketch.values()),
+            "missing": window.missing,
             "completeness": completeness(window.start_ms, window.end_ms, watermark_ms),
             "watermark": max(watermark_ms, 0),
         },

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -16,6 +16,7 @@ from atalaia.schemas.events import Granularity
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import window_end, window_start
 from atalaia.streams.columns import Group
+from atalaia.streams.sequences import Change, Sequences
 from atalaia.streams.window import Window
 
 GRANULARITIES: Final = tuple(Granularity)
@@ -43,6 +44,8 @@ class Series:
     dirty_pages: set[Page] = field(default_factory=set)
     rollup_head: bytes | None = None
     """The part of its rollup records that never changes, once it has been encoded."""
+    sequences: Sequences = field(default_factory=Sequences)
+    """How far its producers have counted."""
 
     def open_windows(self) -> Iterator[tuple[Granularity, Window]]:
         """All windows held, finest first."""
@@ -60,6 +63,14 @@ class Series:
             self.dirty_pages.add((index, start_ms // PAGE_MS[index]))
 
 
+class Applied(NamedTuple):
+    """What of a batch its series had not heard before."""
+
+    groups: list[tuple[Series, Group]]
+    missing: list[tuple[Series, Change]]
+    """By how much what is missing of a minute has grown, or shrunk; changes of one minute add up."""
+
+
 class PartitionState:
     """The series of one partition. Not thread-safe; owned by the worker's event loop."""
 
@@ -75,22 +86,23 @@ class PartitionState:
         self._by_identity: dict[tuple[Any, ...], Series] = {}
         self._spans: dict[int, tuple[tuple[int, int], ...]] = {}
 
-    def apply(
-        self, groups: Sequence[Group], *, last_offset: int, touched: float, replaying: bool = False
-    ) -> list[tuple[Series, Group]]:
-        """Counts the groups of one batch that ends at `last_offset`; those of which no series had heard before.
+    def apply(self, groups: Sequence[Group], *, last_offset: int, touched: float, replaying: bool = False) -> Applied:
+        """Counts the groups of one batch that ends at `last_offset`.
 
         While replaying, each group must be of a single event, in the order of offsets. `touched` is a monotonic
         clock's seconds.
         """
-        applied: list[tuple[Series, Group]] = []
+        applied = Applied([], [])
         touched_series: dict[bytes, Series] = {}
         for group in groups:
             series = self._by_identity.get(tuple(group[:IDENTITY_FIELDS])) or self._open_series(group)
-            self._count(series, group, touched, replaying=replaying)
             touched_series[series.key] = series
+            self._count(series, group, touched, replaying=replaying)
             if group[20] > series.last_applied:
-                applied.append((series, group))
+                applied.groups.append((series, group))
+                if changes := series.sequences.take(group[24], group[9]):
+                    applied.missing.extend((series, change) for change in changes)
+                    self._correct(series, changes, group[21])
         # Only now: a series may have several groups in a batch, whose offsets interleave.
         for key, series in touched_series.items():
             series.last_applied = max(series.last_applied, last_offset)
@@ -116,6 +128,17 @@ class PartitionState:
             if paged:
                 series.dirty_pages.add((index, start_ms // PAGE_MS[index]))
 
+    def _correct(self, series: Series, changes: Sequence[Change], offset: int) -> None:
+        """Corrects what is missing of each window that is held, but for those which that is in already."""
+        for minute_ms, change in changes:
+            spans = self._spans.get(minute_ms) or self._spans_of(minute_ms)
+            for index, (start_ms, _) in enumerate(spans):
+                window = series.windows[index].get(start_ms)
+                if window is not None and offset > window.missing_to:
+                    window.missing += change
+                    series.changed(index, start_ms)
+                    self.touch(series, index, window)
+
     def adopt(self, key: bytes, metric_type: str, last_applied: int) -> Series:
         """A series as it was before a restart, still without its windows."""
         series = self._add(key, orjson.loads(key), metric_type)
@@ -126,7 +149,7 @@ class PartitionState:
     def hold(self, series: Series, index: int, window: Window) -> None:
         """Puts a window back that was open before a restart; its row goes out again."""
         series.windows[index][window.start_ms] = window
-        self.replayed_to = max(self.replayed_to, window.version)
+        self.replayed_to = max(self.replayed_to, window.version, window.missing_to)
         self.unpublished[index].append((series, window))
 
     def touch(self, series: Series, index: int, window: Window) -> None:

@@ -26,6 +26,8 @@ class Window:
         "last_offset",
         "max",
         "min",
+        "missing",
+        "missing_to",
         "opened",
         "sketch",
         "start_ms",
@@ -38,6 +40,10 @@ class Window:
         self.start_ms = start_ms
         self.end_ms = end_ms
         self.count: int = group[10]
+        self.missing = 0
+        """Events sent that never came; below zero where this opening has what an earlier one misses: shards add up."""
+        self.missing_to = -1
+        """After a restart: `missing` is right as of this offset."""
         self.sum = float(group[11])
         self.min: float = group[12]
         self.max: float = group[13]
@@ -70,9 +76,9 @@ class Window:
             sketch[bucket] = sketch.get(bucket, 0) + count
         self.touched = touched
 
-    def dump(self) -> list[Any]:
-        """The window as a changelog value holds it."""
-        return [
+    def dump(self, applied: int | None = None) -> list[Any]:
+        """The window as a changelog value holds it; `applied` is the offset that the value itself is as of."""
+        dump: list[Any] = [
             self.start_ms,
             self.opened,
             self.version,
@@ -81,12 +87,23 @@ class Window:
             [self.last, self.last_at, self.last_offset],
             list(self.sketch),
             list(self.sketch.values()),
+            self.missing,
         ]
+        if applied is not None and self.missing_to > applied:
+            dump.append(self.missing_to)
+        return dump
 
 
-def restored(dump: list[Any], granularity: Granularity, touched: float) -> Window:
-    """A window from its dump. It is dirty: what the last checkpoint had not yet published goes out again."""
-    start_ms, opened, version, (count, total, *extremes), first, last, buckets, counts = dump
+def restored(dump: list[Any], granularity: Granularity, touched: float, applied: int = -1) -> Window:
+    """A window from its dump, which is as of the offset `applied`.
+
+    It is dirty: what the last checkpoint had not yet published goes out again.
+    """
+    start_ms, opened, version, (count, total, *extremes), first, last, buckets, counts, *missing = dump
     total = math.inf if total is None else total  # JSON has no infinity
     group = [None] * 10 + [count, total, *extremes, *first, *last, opened, version, buckets, counts]
-    return Window(start_ms, window_end(start_ms, granularity), group, touched)
+    window = Window(start_ms, window_end(start_ms, granularity), group, touched)
+    # What the version before has dumped misses nothing.
+    window.missing = missing[0] if missing else 0
+    window.missing_to = missing[1] if len(missing) > 1 else applied
+    return window
