@@ -164,8 +164,36 @@ def test_both_vocabularies_of_severity(written: str, severity: Severity) -> None
         ({"summary": "x", "annotations": {"summary": "y"}}, "summary is given twice"),
         ({"active": "yes"}, "active is 'yes'; it must be true or false"),
         ({"rule_name": "y"}, "rule_name says again what name says"),
-        ({"by": ["region"]}, "by is not understood yet: a rule judges each series by itself"),
-        ({"expr": "up == 0"}, "expr is not understood yet: instead of PromQL write metric"),
+        ({"by": ["region"]}, "aggregate is missing; choose one of last"),
+        ({"by": "region", "without": "unit"}, "without is given beside by"),
+        ({"metric": None, "expr": "sum("}, "expr at 1:4: this ( is not closed"),
+        ({"metric": None, "expr": "5 > bool 4"}, "expr at 1:1: is a number"),
+        ({"metric": None, "expr": "cpu_usage", "window": "5m"}, "window is part of what expr says"),
+        ({"expr": "cpu_usage"}, "which the expression does not read"),
+        ({"metric": None, "expr": "cpu_usage", "ratio": {}}, "ratio.numerator is missing"),
+        ({"metric": None, "record": "a:b", "expr": "cpu_usage"}, "record makes a recording rule"),
+        ({"condition": None}, "condition is missing; compare with a number, as in '> 5', or give absent_for"),
+        ({"recovery": 6}, "recovery is 6, above the threshold 5"),
+        ({"recovery": 4, "condition": "== 5"}, "recovery is for a threshold with two sides"),
+        ({"tolerance": 0.1}, "tolerance is for == and !=; the condition is >"),
+        ({"n_of_m": "5 of 3"}, "n_of_m is 5 of 3; the first must be from 1 to the second"),
+        ({"n_of_m": "most"}, "n_of_m is 'most'; write it like 3 of 5"),
+        ({"minimum_completeness": 99}, "minimum_completeness is 99.0; it is a share"),
+        ({"absent_for": "30s"}, "absent_for is 30s; it must be from 1m to 31d"),
+        ({"expected": [{"service_name": "api"}]}, "expected needs absent_for"),
+        ({"levels": [{"severity": "medium", "threshold": 9}]}, "levels.0.severity is medium again"),
+        ({"levels": [{"severity": "high"}]}, "levels.0.threshold is missing"),
+        ({"thresholds": {"high": 9}}, "thresholds says what threshold and levels say"),
+        ({"condition": ">", "thresholds": {"urgent": 9}}, "thresholds.urgent is 'urgent'; choose one of low"),
+        ({"calendar": "today", "zone": "Mars"}, "calendar needs an aggregate"),
+        ({"calendar": "today", "zone": "Mars", "aggregate": "sum"}, "the zone is 'Mars', which the IANA database"),
+        ({"zone": "UTC"}, "zone is for calendar"),
+        ({"change": {"against": "last_year"}}, "change.against is 'last_year'; choose one of previous, week_before"),
+        ({"labels": {"severity": "urgent"}}, "labels.severity is 'urgent'; choose one of low"),
+        (
+            {"minimum_denominator": 5, "aggregate": "sum", "window": "1h", "by": []},
+            "minimum_denominator is for a ratio",
+        ),
         ({"thresold": 5}, "thresold is not a field of a rule; did you mean threshold?"),
         ({"zzz" * 9999: 5}, "is not a field of a rule; the fields are name, metric"),
         ({"version": 0}, "version is 0; versions count from 1"),
@@ -199,5 +227,5 @@ def test_what_means_nothing_is_refused_with_the_reason(metric: str, aggregate: s
 def test_all_that_is_wrong_is_said_at_once() -> None:
     """Faults of fields, of their sense and unknown names come together."""
     with pytest.raises(RuleError) as caught:
-        from_document({"name": "x", "metric": "y", "condition": "~", "severity": "z", "for": "q", "by": [], "what": 1})
+        from_document({"name": "x", "metric": "y", "condition": "~", "severity": "z", "for": "q", "by": 5, "what": 1})
     assert len(caught.value.faults) == 5

@@ -33,13 +33,26 @@ _PATTERNS: Final = frozenset({MatchOperator.MATCHES, MatchOperator.NOT_MATCHES})
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a rule: where in it, and a phrase with the value and the remedy."""
+    """One thing that is wrong with a rule: where in it, and a phrase with the value and the remedy.
+
+    `at` is the line and the column within the text at `path`, where the fault is of a part of it.
+    """
 
     path: tuple[str | int, ...]
     message: str
+    at: tuple[int, int] | None = None
 
     def __str__(self) -> str:
-        return " ".join([".".join(map(str, self.path)), self.message]).strip()
+        within = f" at {self.at[0]}:{self.at[1]}:" if self.at is not None else ""
+        return self._said(within)
+
+    @property
+    def in_place(self) -> str:
+        """The same for readers who see the place anyway."""
+        return self._said(":" if self.at is not None else "")
+
+    def _said(self, after_path: str) -> str:
+        return " ".join([".".join(map(str, self.path)) + after_path, self.message]).strip()
 
 
 class RuleError(ValueError):

@@ -10,13 +10,16 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Final, TypeVar
 
 from atalaia.alerting import durations
-from atalaia.alerting.rules import Comparison
+from atalaia.alerting.aggregates import Aggregate, Quantile
+from atalaia.alerting.comparisons import Comparison
 
 MAX_TEXT: Final = 4_000
 MAX_TEXTS: Final = 64
+MAX_LISTED: Final = 10_000
 _OPERATORS: Final = ", ".join(Comparison)
 _CONDITION: Final = re.compile(r"(>=|<=|==|!=|>|<)\s*([-+]?\d[\d.]*(?:[eE][-+]?\d{1,4})?)?")
 _SHOWN: Final = 60
@@ -69,7 +72,7 @@ def texts(value: object) -> list[object]:
 def mapping(value: object) -> dict[str, object]:
     """A mapping whose names are texts."""
     if not isinstance(value, dict):
-        raise ValueError(f"is {shown(value)}; it must be a mapping of names to texts")
+        raise ValueError(f"is {shown(value)}; it must be a mapping of names to values")
     if len(value) > MAX_TEXTS:
         raise ValueError(f"has {len(value)} entries; at most {MAX_TEXTS} are allowed")
     return {text(name): entry for name, entry in value.items()}
@@ -135,3 +138,49 @@ def condition(value: object) -> tuple[Comparison, float | None]:
         return Comparison(found[1]), None if found[2] is None else number(float(found[2]))
     except ValueError as exc:
         raise ValueError(f"is {shown(value)}: {found[2]} is no finite number") from exc
+
+
+_STEPS: Final = re.compile(r"(\d{1,4})\s*(?:of|/)\s*(\d{1,4})")
+_PERCENTILE: Final = re.compile(r"p(\d{1,2}(?:\.\d{1,6})?)")
+
+
+def steps(value: object) -> tuple[int, int]:
+    """In how many of the last so-and-so many steps: `3 of 5`.
+
+    >>> steps("3 of 5")
+    (3, 5)
+    """
+    found = _STEPS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"is {shown(value)}; write it like 3 of 5")
+    return int(found[1]), int(found[2])
+
+
+def aggregate(value: object) -> Aggregate | Quantile:
+    """An aggregate's name, or any percentile's: `p99.9`.
+
+    >>> aggregate("p99.9"), aggregate("P95")
+    (Quantile(share=0.999), <Aggregate.P95: 'p95'>)
+    """
+    written = value.lower() if isinstance(value, str) else value
+    found = _PERCENTILE.fullmatch(written) if isinstance(written, str) and written not in _AGGREGATES else None
+    if found is not None:
+        return Quantile(float(Decimal(found[1]) / 100))
+    return one_of(_AGGREGATES)(value)
+
+
+_AGGREGATES: Final = {each.value: each for each in Aggregate}
+
+
+def amount(value: object) -> object:
+    """One side of a ratio: PromQL, or a mapping of a metric and how to read it."""
+    return {"expr": value} if isinstance(value, str) else mapping(value)
+
+
+def listed(value: object) -> list[object]:
+    """A list of mappings, each still to be checked."""
+    if not isinstance(value, list):
+        raise ValueError(f"is {shown(value)}; it must be a list")
+    if len(value) > MAX_LISTED:
+        raise ValueError(f"has {len(value)} entries; at most {MAX_LISTED} are allowed")
+    return value

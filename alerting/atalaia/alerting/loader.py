@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from atalaia.alerting import promfile
 from atalaia.alerting.document import SYNONYMS, from_document
+from atalaia.alerting.locating import within
 from atalaia.alerting.rules import Rule, RuleError
 from atalaia.alerting.source import MAX_BYTES, Node, SourceError, read
 
@@ -31,10 +33,19 @@ class Place:
 
     file: str
     node: Node
+    text: str = ""
+    more: dict[str, Any] = field(default_factory=dict)
+    """Fields that the rule has from where it stands."""
 
-    def problem(self, path: tuple[str | int, ...], message: str) -> Problem:
-        """A problem with what lies at `path` in the rule, whichever way its fields are spelled there."""
-        line, column = self.node.place(self._as_written(path))
+    def problem(self, path: tuple[str | int, ...], message: str, at: tuple[int, int] | None = None) -> Problem:
+        """A problem with what lies at `path` in the rule, whichever way its fields are spelled there.
+
+        `at` is the line and column within the text there.
+        """
+        found = self._as_written(path)
+        line, column = self.node.place(found)
+        if at is not None:
+            line, column = within(self.text, self.node.nearest(found), at)
         return Problem(self.file, line, column, message)
 
     def _as_written(self, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -81,9 +92,10 @@ def load_texts(texts: Iterable[tuple[str, str]]) -> Loaded:
     for file, text in texts:
         for place in _rules_of(file, text, problems):
             try:
-                rule = from_document(place.node.plain())
+                rule = from_document(place.node.plain() | place.more)
             except RuleError as exc:
-                problems.extend(place.problem(fault.path, str(fault)) for fault in exc.faults)
+                said = (place.problem(fault.path, fault.in_place, fault.at) for fault in exc.faults)
+                problems.extend(said)
                 continue
             if (first := places.get(rule.rule_id)) is not None:
                 where = f"{first.file}:{first.node.line}"
@@ -93,7 +105,7 @@ def load_texts(texts: Iterable[tuple[str, str]]) -> Loaded:
     return Loaded(tuple(rules.values()), places, tuple(sorted(problems)))
 
 
-_SHAPE: Final = "write a list of rules under `rules:`, or a single rule"
+_SHAPE: Final = "write a list of rules under `rules:`, groups as Prometheus has them, or a single rule"
 
 
 def _rules_of(file: str, text: str, problems: list[Problem]) -> Iterator[Place]:
@@ -113,13 +125,29 @@ def _rules_of(file: str, text: str, problems: list[Problem]) -> Iterator[Place]:
                 if name != "rules"
             )
         elif isinstance(document.value, dict) and "groups" in document.value:
-            problems.append(Problem(file, document.line, document.column, f"groups are not understood yet; {_SHAPE}"))
+            yield from _rules_of_groups(Place(file, document, text), problems)
             continue
         for node in listed.value if isinstance(listed.value, list) else [listed]:
             if isinstance(node.value, dict):
-                yield Place(file, node)
+                yield Place(file, node, text)
             elif node.value is not None:
                 problems.append(Problem(file, node.line, node.column, f"is not a rule; {_SHAPE}"))
+
+
+def _rules_of_groups(document: Place, problems: list[Problem]) -> Iterator[Place]:
+    """The rules of a file as Prometheus has them."""
+    assert isinstance(document.node.value, dict)
+    problems.extend(
+        document.problem((name,), f"{name[:60]} is not understood beside groups")
+        for name in document.node.value
+        if name != "groups"
+    )
+    for found in promfile.rules_of(document.node.value["groups"]):
+        place = Place(document.file, found.node, document.text, found.more)
+        if found.problem is None:
+            yield place
+        else:
+            problems.append(place.problem(found.path, found.problem))
 
 
 def _text(path: Path) -> str:

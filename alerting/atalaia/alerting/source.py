@@ -57,6 +57,8 @@ class Node:
     column: int
     size: int = 1
     key: tuple[int, int] | None = None
+    style: str = ""
+    """How a text is written: bare, in single or double quotes, or as a block that `|` or `>` begins."""
 
     def plain(self) -> Any:
         """The value without its places."""
@@ -68,6 +70,11 @@ class Node:
 
     def place(self, path: tuple[str | int, ...]) -> tuple[int, int]:
         """Line and column where what lies at `path` begins, with its key if it has one; else of what is above it."""
+        node = self.nearest(path)
+        return node.key or (node.line, node.column)
+
+    def nearest(self, path: tuple[str | int, ...]) -> Node:
+        """What lies at `path`, or else the nearest above it."""
         node = self
         for step in path:
             below: Node | None = None
@@ -78,7 +85,7 @@ class Node:
             if below is None:
                 break
             node = below
-        return node.key or (node.line, node.column)
+        return node
 
 
 def read(text: str) -> list[Node]:
@@ -207,7 +214,7 @@ def _scalar(event: yaml.ScalarEvent, line: int, column: int) -> Node:
         raise SourceError(f"has a tag, {event.tag}; leave it out, and quote what must be text", line, column)
     written = event.value
     plain = event.implicit[0]
-    return Node(_resolved(written) if plain else written, line, column)
+    return Node(_resolved(written) if plain else written, line, column, style=event.style or "")
 
 
 def _resolved(written: str) -> Any:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from atalaia.alerting.promql import names
+
 _PLACE: Final = re.compile(r"\{\{([^{}]{1,200})\}\}")
 _LABEL: Final = "$labels."
 _NUMBERS: Final = frozenset({"$value", "$threshold"})
@@ -25,7 +27,8 @@ def fill(template: str, *, labels: Mapping[str, str], value: str, threshold: str
     def substitute(found: re.Match[str]) -> str:
         name = found[1].strip()
         if name.startswith(_LABEL):
-            return labels.get(name.removeprefix(_LABEL), "")
+            asked = name.removeprefix(_LABEL)
+            return labels.get(asked, labels.get(names.label(asked), ""))
         return {"$value": value, "$threshold": threshold}.get(name, found[0])
 
     return _PLACE.sub(substitute, template)
@@ -52,4 +55,4 @@ def labels_named(template: str) -> Iterator[str]:
     for found in _PLACE.finditer(template):
         name = found[1].strip()
         if name.startswith(_LABEL):
-            yield name.removeprefix(_LABEL)
+            yield names.label(name.removeprefix(_LABEL))
