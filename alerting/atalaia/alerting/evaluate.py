@@ -94,7 +94,7 @@ def _read(read: Read, context: _Context) -> list[Sample]:
             value = number(stats)
             if value is not None:
                 found.append(Sample(labels, value, stats.count, stats.completeness, window, None, None, whole))
-        elif zero:
+        elif zero and since_ms < window[1]:  # before it was first seen, it was not silent
             completeness = 1.0 if stats is None else stats.completeness
             found.append(Sample(labels, 0.0, 0, completeness, window, None, None, whole))
     return found

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from atalaia.alerting.unit_tests.run import Outcome, run
+from atalaia.alerting.unit_tests.running import Outcome, run
 
 __all__ = ["Outcome", "run"]

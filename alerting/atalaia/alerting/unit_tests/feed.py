@@ -62,8 +62,8 @@ def counters(leaves: Iterable[Read]) -> frozenset[str]:
 def events(given: Input, series: SeriesKey, *, interval: timedelta, is_counter: bool) -> Iterator[Fed]:
     """The events of one input, in order.
 
-    A counter's first sample says only that it is there (an increment of 0); one that is less than the last is a start
-    from 0. A counter that has no further samples is gone, and so is any series that is stale.
+    A counter's first sample is no increment yet; one that is less than the last is a start from 0. A counter that has
+    no further samples is gone, and so is any series that is stale.
     """
     step_ms = durations.milliseconds(interval)
     before: float | None = None
@@ -73,11 +73,11 @@ def events(given: Input, series: SeriesKey, *, interval: timedelta, is_counter: 
         if value is Mark.STALE:
             yield Fed(at_ms, series, None)
         elif isinstance(value, float):
-            amount = value
-            if is_counter:
-                amount = 0.0 if before is None else value - before if value >= before else value
+            if not is_counter:
+                yield Fed(at_ms, series, _event(at_ms, value))
+            elif before is not None:
+                yield Fed(at_ms, series, _event(at_ms, value - before if value >= before else value))
             before = value
-            yield Fed(at_ms, series, _event(at_ms, amount))
     if is_counter and given.values:
         yield Fed(at_ms + step_ms, series, None)
 
