@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -39,8 +40,11 @@ def events(templates: Sequence[MetricTemplate], count: int, *, seed: int = 1) ->
     origin = avro_text("bench")
     start_ms = time.time_ns() // 1_000_000 - _SPAN_MS
     chosen = draw.choices(templates, k=count)
+    sequences: Counter[bytes] = Counter()
     for index, template in enumerate(chosen):
-        body = template.body(origin, start_ms + index * _SPAN_MS // count, index, 5 + draw.random() * 240)
+        at_ms = start_ms + index * _SPAN_MS // count
+        body = template.body(origin, at_ms, sequences[template.key], 5 + draw.random() * 240)
+        sequences[template.key] += 1
         yield template.key, body
 
 

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,12 +47,12 @@ class Line:
         )
         return series.record_key()
 
-    def event(self, event_id: str, at_ms: int, sequence: int, value: float) -> dict[str, Any]:
-        """One event of the series."""
+    def event(self, event_id: str, at_ms: int, sequence: int | None, value: float) -> dict[str, Any]:
+        """One event of the series; one without a sequence is of nobody who counts."""
         return {
             "event_id": event_id,
             "timestamp": at_ms,
-            "sequence": sequence,
+            "sequence": sequence or 0,
             "value": value,
             "tenant": "default",
             "metric_name": self.metric_name,
@@ -61,7 +62,7 @@ class Line:
             "service_name": self.service_name,
             "region": self.region,
             "affiliate_id": self.affiliate_id,
-            "producer_id": "ledger",
+            "producer_id": "" if sequence is None else "ledger",
             "metadata": dict(self.dimensions + self.others),
         }
 
@@ -115,7 +116,8 @@ class Ledger:
             self._schema_id = registry.id_of(METRICS)
         self._series = list(series)
         self._taken: set[tuple[int, int]] = set()
-        self._sequence = 0
+        self._emitted = 0
+        self._sequences: Counter[tuple[Any, ...]] = Counter()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._producer = Producer(
@@ -164,9 +166,15 @@ class Ledger:
         started = time.monotonic()
         while not self._ending.wait(_STEP_SECONDS):
             due = (time.monotonic() - started) * self._rate
-            while self._sequence < due and not self._ending.is_set():
+            while self._emitted < due and not self._ending.is_set():
                 self._emit()
             self._producer.poll(0)
+
+    def _next(self, line: Line) -> int:
+        """The next sequence of a line's series."""
+        series = (line.key, line.dimensions)
+        self._sequences[series] += 1
+        return self._sequences[series] - 1
 
     def _emit(self) -> None:
         index = self._random.randrange(len(self._series))
@@ -174,11 +182,12 @@ class Ledger:
         at_ms = self._event_time(index)
         value = self._random.randrange(-400, 40_000) / 4
         event_id = str(uuid.UUID(int=self._random.getrandbits(128)))
-        body = codec.encode("MetricEvent", line.event(event_id, at_ms, self._sequence, value))
-        self._sequence += 1
+        self._emitted += 1
         acknowledged = partial(self._acknowledged, Entry(event_id, line, at_ms, value, -1, -1))
-        # A few records go to any partition: the same series on two partitions must add up too.
-        key = line.key if self._random.random() > _OLD_SHARE else None
+        # A few records go to any partition: the same series on two partitions must add up too. They are not counted,
+        # for each partition would miss what the other has.
+        key, sequence = (line.key, self._next(line)) if self._random.random() > _OLD_SHARE else (None, None)
+        body = codec.encode("MetricEvent", line.event(event_id, at_ms, sequence, value))
         while True:
             try:
                 self._producer.produce(
