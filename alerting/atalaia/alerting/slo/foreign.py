@@ -111,9 +111,9 @@ class Field:
         """A place in the file: exact but for escapes in quoted texts and the lines of folded ones."""
         lines = self.source.splitlines()
         begins = lines[self.node.line - 1][self.node.column - 1 :][:1] if self.node.line <= len(lines) else ""
-        if begins == "|" and self.node.line + line <= len(lines):
-            found = lines[self.node.line + line - 1]
-            return self.node.line + line, len(found) - len(found.lstrip()) + column
+        if begins == "|":
+            first = next((text for text in lines[self.node.line :] if text.strip()), "")  # its indentation is left out
+            return self.node.line + line, len(first) - len(first.lstrip()) + column
         if begins == ">":
             return self.node.line + 1, 1
         if line > 1:

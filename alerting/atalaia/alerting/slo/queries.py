@@ -9,7 +9,7 @@ from typing import Final
 
 from atalaia.alerting import promql
 from atalaia.alerting.aggregates import Aggregate, CountWithin
-from atalaia.alerting.expressions import Binary, Expression, Grouping, Number, Operator, Read, Rolling
+from atalaia.alerting.expressions import Binary, Expression, Grouping, Number, Operator, Read, Reduce, Rolling
 from atalaia.alerting.promql.syntax import Aggregation, Series
 from atalaia.alerting.promql.syntax import read as nodes
 from atalaia.alerting.sense import rates_count_events
@@ -113,7 +113,9 @@ def _with_window(text: str) -> str:
 
 def _counted(tree: Expression) -> _Counted:
     match tree:
-        case Binary(Operator.OR, counted, Number(0.0)):  # `or vector(0)`: no events are none of them
+        case Binary(
+            Operator.OR, counted, Number(0.0) | Reduce(of=Number(0.0))
+        ):  # `or vector(0)`: no events are none of them
             return _counted(counted)
         case Binary(Operator.SUBTRACT, left, right):
             minuend, subtrahend = _counted(left), _counted(right)
