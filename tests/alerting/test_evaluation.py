@@ -118,7 +118,7 @@ def test_no_events(aggregate: Aggregate) -> None:
     """A sum, count or rate of nothing is 0; of anything else there is no verdict."""
     found = evaluate(rule(aggregate, "5m", "> 5"), [], at_ms=NOON_MS, watched_since_ms=LONG_AGO_MS)
     zero = aggregate in {Aggregate.SUM, Aggregate.COUNT, Aggregate.RATE}
-    assert found == ((False, 0.0) if zero else (None, None))
+    assert (found.holds, found.value) == ((False, 0.0) if zero else (None, None))
 
 
 def test_too_few_events_are_no_verdict() -> None:

@@ -123,10 +123,10 @@ def test_a_break_between_two_judgements_is_seen() -> None:
 
 
 def test_silence_resolves_nothing() -> None:
-    """A series that vanishes while it fires goes on firing, by its latest value and by its windows."""
+    """A series that vanishes while it fires goes on firing, by its latest value and by its windows; that is told."""
     story = Story(rule(), rule(id="avg", aggregate="avg", window="5m"))
     assert story.event(95) == ["firing", "firing"]
-    assert story.wait(2 * HOUR_MS) == []
+    assert story.wait(2 * HOUR_MS) == ["no_data", "no_data"]
     assert sorted(story.event(10)) == ["resolved", "resolved"]
 
 

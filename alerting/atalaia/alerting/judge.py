@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from atalaia.alerting import snapshots
 from atalaia.alerting.buckets import NEVER, MinuteStats
-from atalaia.alerting.evaluation import LATENESS, Condition, prepare
+from atalaia.alerting.evaluation import LATENESS, Condition, conditions
 from atalaia.alerting.rules import Rule
-from atalaia.alerting.tracker import Track, Tracker
+from atalaia.alerting.track import Track
+from atalaia.alerting.tracker import Tracker
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey
@@ -72,7 +73,7 @@ class Judge:
             tracker = Tracker(series, at_ms=clock)
             tracker.select(selecting)
             tracker.due_ms = NEVER  # nothing is due before its first event
-        if tracker.observe(minute, after_ms=clock):
+        if tracker.observe(minute, after_ms=clock, at_ms=at_ms):
             self._trackers[key] = self._touched[key] = tracker
 
     def judge(self, at_ms: int) -> list[Transition]:
@@ -81,6 +82,7 @@ class Judge:
         transitions: list[Transition] = []
         for tracker in self._touched.values():
             transitions += tracker.advance(at_ms)
+            tracker.changed = False
         self._dirty.update(self._touched)
         self._touched.clear()
         return _ordered(transitions)
@@ -94,11 +96,12 @@ class Judge:
         idle = []
         for key, tracker in self._trackers.items():
             if tracker.due_ms <= at_ms:
-                entered = tracker.advance(at_ms)
-                if entered:
-                    transitions += entered
+                transitions += tracker.advance(at_ms)
+                if tracker.changed:
+                    tracker.changed = False
                     self._dirty.add(key)
                 if tracker.idle(at_ms):
+                    transitions += tracker.forget(at_ms)
                     idle.append(key)
         for key in idle:
             del self._trackers[key]
@@ -161,16 +164,16 @@ class Judge:
         self._by_metric = {}
         self._unselected.clear()
         for rule in self._rules.values():
-            if rule.is_active:
-                self._by_metric.setdefault(rule.metric_name, []).append(prepare(rule, lateness=self._lateness))
+            if rule.is_active and rule.expression is None:
+                self._by_metric.setdefault(rule.metric_name, []).extend(conditions(rule, lateness=self._lateness))
 
     def _reselect(self, tracker: Tracker, *, at_ms: int) -> list[Transition]:
         transitions: list[Transition] = []
         conditions = _selecting(self._by_metric.get(tracker.series.metric_name, ()), tracker.series)
         for condition in conditions:
-            track = tracker.tracks.get(condition.rule.rule_id)
+            track = tracker.tracks.get(condition.identity)
             pending = track is not None and track.state.phase is AlertStatus.PENDING
-            if track is not None and pending and not condition.rule.same_condition(track.condition.rule):
+            if track is not None and pending and not condition.decides.same_condition(track.condition.decides):
                 transitions += tracker.close(track, at_ms=at_ms, note=CHANGED)
         for track in tracker.select(conditions):
             transitions += tracker.close(track, at_ms=at_ms, note=self._why_gone(track))
@@ -180,7 +183,10 @@ class Judge:
         rule = self._rules.get(track.condition.rule.rule_id)
         if rule is None:
             return REMOVED
-        return NOT_SELECTED if rule.is_active else DEACTIVATED
+        if not rule.is_active:
+            return DEACTIVATED
+        named = {condition.identity for condition in self._by_metric.get(rule.metric_name, ())}
+        return NOT_SELECTED if track.condition.identity in named else CHANGED
 
     def _drop(self, key: bytes) -> None:
         self._trackers.pop(key, None)

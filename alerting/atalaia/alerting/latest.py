@@ -56,11 +56,6 @@ class Latest:
         return condition.holds(self.low) and condition.holds(self.high)
 
     @property
-    def stood_until_ms(self) -> int:
-        """Until when the value that was judged last was the latest, and not too old to be."""
-        return min(self.fresh_ms, self.before_ms + self.look_back_ms)
-
-    @property
     def expires_ms(self) -> int:
         """When the value is too old to count."""
         return 0 if self.value is None else self.at_ms + self.look_back_ms

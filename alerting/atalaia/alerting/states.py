@@ -161,6 +161,13 @@ def end(state: AlertState) -> tuple[AlertState, AlertStatus | None]:
     return replace(state, phase=after, doubt=None, bits=0, turn=0), after
 
 
+def forget(state: AlertState) -> tuple[AlertState, AlertStatus | None]:
+    """The state after its series has been silent for so long that it is taken as gone; that is no recovery."""
+    if not state.open:
+        return state, None
+    return replace(state, phase=AlertStatus.INACTIVE, doubt=None, bits=0, turn=0), AlertStatus.INACTIVE
+
+
 def due_ms(state: AlertState, terms: Terms) -> int | None:
     """When the state changes next if the verdict stays as it is; None where it doesn't."""
     due = None
