@@ -31,7 +31,7 @@ from atalaia.alerting.expressions import (
     Selector,
 )
 
-MAX_DEPTH: Final = 160
+MAX_DEPTH: Final = 300
 _LISTED: Final = 64
 """Entries that a list of labels, matchers or arguments may have."""
 _NOTHING: Final[tuple[object, ...]] = ()
