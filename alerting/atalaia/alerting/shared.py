@@ -84,12 +84,15 @@ class SharedJudge:
         resolves or counts towards `for` meanwhile.
         """
         transitions, self._owed = self._owed, []
-        for instant in self._instants(max(at_ms, self._at_ms)):
+        now_ms = max(at_ms, self._at_ms)
+        for instant in self._instants(now_ms):
             if instant // MINUTE_MS != self._at_ms // MINUTE_MS:
                 self.panel.prune(instant - MINUTE_MS)
             self._at_ms = instant
+            within_a_minute = instant < now_ms and (instant + 1) % MINUTE_MS
             for watch in self._watches.values():
-                self._judge(watch, instant, transitions, awaiting=awaiting)
+                if watch.settle_ms or not within_a_minute:
+                    self._judge(watch, instant, transitions, awaiting=awaiting)
         return _ordered(transitions)
 
     def standing(self) -> Iterator[Standing]:
