@@ -31,7 +31,8 @@ from atalaia.alerting.expressions import (
     Selector,
 )
 
-MAX_DEPTH: Final = 300
+MAX_DEPTH: Final = 100
+"""Nodes within nodes: far more than anybody writes, far less than Python's stack holds in any walk over them."""
 _LISTED: Final = 64
 """Entries that a list of labels, matchers or arguments may have."""
 _NOTHING: Final[tuple[object, ...]] = ()

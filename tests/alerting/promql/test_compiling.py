@@ -206,6 +206,7 @@ def test_labels_of_the_usual_libraries() -> None:
         ("up atan2 up", 1, 4, "atan2 is not understood"),
         ("(" * 40 + "up" + ")" * 40, 1, 33, "nested deeper than 32 levels"),
         ("up" + " or up" * 200, 1, 769, "has more than 256 parts"),
+        ("- " * 100 + "up", 1, 1, "a chain of more than 90 operators"),
         ("u" * 20_000, 1, 1, "has 20000 characters; at most 16384"),
     ],
 )

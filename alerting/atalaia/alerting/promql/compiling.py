@@ -25,6 +25,8 @@ from atalaia.alerting.promql.places import PromqlError
 from atalaia.alerting.promql.reading import Refusal
 from atalaia.alerting.promql.summing import pooled, unsummable
 
+MAX_TREE: Final = 90
+"""Nodes within nodes: a walk over them, and what is put around them, stays within Python's stack."""
 _FLIPPED: Final = {
     Operator.ABOVE: Operator.BELOW,
     Operator.BELOW: Operator.ABOVE,
@@ -52,9 +54,22 @@ def parse(expression: str) -> Expression:
 write increase(http_requests[5m]) for how much there was, or rate(http_requests[5m]) for how much a second
     """
     try:
-        return _compile(syntax.read(expression))
+        compiled = _compile(syntax.read(expression))
     except Refusal as exc:
         raise PromqlError(exc.reason, expression=expression, offset=exc.at) from exc
+    if _depth(compiled) > MAX_TREE:
+        raise PromqlError(f"this is a chain of more than {MAX_TREE} operators; split the rule")
+    return compiled
+
+
+def _depth(expression: Expression) -> int:
+    match expression:
+        case Reduce(of=inner) | Apply(of=inner) | Absent(of=inner):
+            return 1 + _depth(inner)
+        case Binary(left=left, right=right):
+            return 1 + max(_depth(left), _depth(right))
+        case _:
+            return 1
 
 
 def _compile(node: syntax.Node) -> Expression:  # noqa: PLR0911 - one way out for each kind of node
