@@ -6,13 +6,14 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import structlog
 from faust.types import TP
 
 from atalaia.alerting import events as alert_events
+from atalaia.alerting.silence import ANNOTATION, silence_of
 from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
 from atalaia.infra.settings import Settings
@@ -63,17 +64,28 @@ class Outputs:
             metrics.DEAD_LETTERS.labels(STAGE, tp.topic, each.reason.value).inc()
         log.warning("dead_letters", partition=tp.partition, records=len(rejected))
 
-    def alerts(self, transitions: Sequence[Transition], *, watermark_ms: int) -> list[bytes]:
-        """Sends transitions, each with how complete its window was; returns their records."""
+    def alerts(
+        self,
+        transitions: Sequence[Transition],
+        *,
+        watermark_ms: int,
+        lossy: Collection[tuple[str, str]] = (),
+    ) -> list[bytes]:
+        """Sends transitions, each with how complete its window was; returns their records.
+
+        `lossy` has tenant and service of whoever misses events of late.
+        """
         records: list[bytes] = []
         for transition in transitions:
             parent = _traceparent()
-            window = transition.window
             record = alert_events.record(transition) | {
                 "watermark": max(watermark_ms, 0),
-                "completeness": completeness(*window, watermark_ms) if window else None,
+                "completeness": _completeness(transition, watermark_ms),
                 "traceparent": parent,
             }
+            reason = silence_of(transition, lossy=(transition.tenant, transition.service_name) in lossy)
+            if reason is not None:
+                record["annotations"][ANNOTATION] = reason.value
             records.append(self._alert_header + encode("AlertEvent", record))
             self._publisher.send(
                 ALERTS.name,
@@ -124,6 +136,14 @@ class Outputs:
     def flush(self) -> None:
         """Returns when all of it is acknowledged; raises Undelivered where it isn't. Blocks: call it in a thread."""
         self._publisher.flush(FLUSH_SECONDS)
+
+
+def _completeness(transition: Transition, watermark_ms: int) -> float | None:
+    """The share of the window that the watermark has passed, times that of the events sent that came."""
+    if transition.window is None:
+        return None
+    received = 1.0 if transition.evidence is None else transition.evidence.completeness
+    return completeness(*transition.window, watermark_ms) * received
 
 
 def _traceparent() -> str:

@@ -130,6 +130,15 @@ class Partition:
                 self.judge.load(series.key, series.identity, alerts)
             yield
 
+    def lossy_services(self) -> set[tuple[str, str]]:
+        """Tenant and service of each series that misses events in an hour which is not over, or was not long ago."""
+        hours = GRANULARITIES.index(Granularity.HOUR)
+        return {
+            (series.identity.tenant, series.identity.service_name)
+            for series in self.state.series.values()
+            if any(window.missing > 0 for window in series.windows[hours].values())
+        }
+
     def close_windows(self, watermark_ms: int) -> None:
         """Has the row of every window that the watermark has passed go out once more: complete."""
         for series in self.state.series.values():

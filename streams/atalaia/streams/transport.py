@@ -14,13 +14,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage
 
 FRESH_SECONDS = 0.02
 """How long a fetch may take that was sent off just now."""
+
+HEARD_WITHIN: Final = timedelta(seconds=5)
+"""A broker answers a fetch that finds nothing within half a second."""
 
 BeforeCommit = Callable[[], Awaitable[None]]
 
@@ -64,6 +68,20 @@ class BatchConsumer(driver.Consumer):
             return super().highwater(tp)
         except AssertionError:  # aiokafka's way of saying "not assigned"
             return None
+
+    def reached_end(self, tp: TP, position: int, *, now: float) -> bool:
+        """Whether nothing waited in Kafka from `position` on, by what the broker said at most HEARD_WITHIN ago.
+
+        `now` is in seconds of the wall clock. A broker that does not answer has not said that nothing happens.
+        """
+        end = self.highwater(tp)
+        if end is None or position < end:
+            return False
+        try:
+            heard_ms = self._thread._ensure_consumer().last_poll_timestamp(tp)  # noqa: SLF001 - Faust has no public way to ask
+        except AssertionError:  # as above
+            return False
+        return heard_ms is not None and now - heard_ms / 1000 <= HEARD_WITHIN.total_seconds()
 
     def on_buffer_full(self, tp: TP) -> None:
         """Leaves batched partitions among those that are fetched: a full queue holds up the next fetch by itself.
