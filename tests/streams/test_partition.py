@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stream_data import NOW_MS, group
 
+from atalaia.alerting.document import from_document
 from atalaia.alerting.judge import Judge
 from atalaia.infra.settings import StreamSettings
 from atalaia.schemas import codec
-from atalaia.schemas.events import Granularity
+from atalaia.schemas.events import AlertStatus, Granularity
 from atalaia.streams.columns import Columns, Group
 from atalaia.streams.partition import Partition
 from atalaia.streams.state import PartitionState
@@ -219,3 +220,19 @@ def test_a_clock_ahead_of_arrival_makes_nobody_late() -> None:
     _apply(partition, group(1, NOW_MS + 500_000, 1.0))
     assert partition.clock.seen_ms == NOW_MS
     assert partition.watermark(NOW_MS, SETTINGS) == NOW_MS - 5_000
+
+
+@pytest.mark.parametrize("caught_up", [True, False])
+def test_a_backfill_that_comes_alone_pages_nobody(caught_up: bool) -> None:  # noqa: FBT001 - a case
+    """Events of last year, with nothing else on their partition, are old when they come, also for a worker that lags."""
+    rule = from_document({"name": "Any", "metric": "api_response_time", "condition": "> 0"})
+    partition = _partition()
+    partition.judge.replace_rules([rule], 0)
+    partition.caught_up = caught_up
+    last_year = NOW_MS - 365 * 86_400_000
+    _apply(partition, group(1, last_year, 5.0), group(2, last_year + 60_000, 5.0))
+    assert partition.judge_touched(NOW_MS) == []
+    assert partition.tick(NOW_MS + 1_000) == []
+    assert len(partition.judge) == 0
+    _apply(partition, group(3, NOW_MS, 5.0))
+    assert [told.status for told in partition.judge_touched(NOW_MS)] == [AlertStatus.FIRING]

@@ -33,14 +33,16 @@ class Clock:
         )
 
     def at(self, *, now_ms: int, caught_up: bool) -> int:
-        """The moment to judge rules at: wall clock when nothing is waiting in Kafka, else as far as the data goes.
+        """The moment to judge rules at: wall clock when nothing is waiting in Kafka, else when the data read so far came.
 
-        So a lagging pipeline neither fires nor resolves on data it hasn't read yet.
+        So a lagging pipeline neither fires nor resolves on data it hasn't read yet: it judges what had come by then, as
+        a punctual one did. It goes by arrival, not by event time: a backfill of last year is old when it comes, also
+        where it comes alone, and pages nobody.
 
-        >>> Clock(seen_ms=7).at(now_ms=100, caught_up=False), Clock(seen_ms=7).at(now_ms=100, caught_up=True)
+        >>> Clock(arrived_ms=7).at(now_ms=100, caught_up=False), Clock(arrived_ms=7).at(now_ms=100, caught_up=True)
         (7, 100)
         """
-        return max(self.seen_ms, now_ms) if caught_up else self.seen_ms
+        return max(self.arrived_ms, now_ms) if caught_up else self.arrived_ms
 
     def watermark(self, *, now_ms: int, caught_up: bool, lateness_ms: int, idle_ms: int) -> int:
         """Event time up to which the partition is complete; an idle partition follows the wall clock.
