@@ -224,7 +224,7 @@ def test_a_clock_ahead_of_arrival_makes_nobody_late() -> None:
 
 @pytest.mark.parametrize("caught_up", [True, False])
 def test_a_backfill_that_comes_alone_pages_nobody(caught_up: bool) -> None:  # noqa: FBT001 - a case
-    """Events of last year, with nothing else on their partition, are old when they come, also for a worker that lags."""
+    """Events of last year, alone on their partition, are old when they come, also where the worker lags."""
     rule = from_document({"name": "Any", "metric": "api_response_time", "condition": "> 0"})
     partition = _partition()
     partition.judge.replace_rules([rule], 0)

@@ -33,7 +33,7 @@ class Clock:
         )
 
     def at(self, *, now_ms: int, caught_up: bool) -> int:
-        """The moment to judge rules at: wall clock when nothing is waiting in Kafka, else when the data read so far came.
+        """The moment to judge rules at: wall clock when nothing is waiting in Kafka, else the arrival of what was read.
 
         So a lagging pipeline neither fires nor resolves on data it hasn't read yet: it judges what had come by then, as
         a punctual one did. It goes by arrival, not by event time: a backfill of last year is old when it comes, also
