@@ -108,7 +108,8 @@ def prepare(broker: Broker, jars: Sequence[Path]) -> None:
     if (broker.data / "meta.properties").is_file():
         return
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    arguments = ["format", "--ignore-formatted", "-t", cluster_id, "-c", str(broker.properties_file)]
+    # One word: an id may begin with a dash, which would look like an option.
+    arguments = ["format", "--ignore-formatted", f"--cluster-id={cluster_id}", "-c", str(broker.properties_file)]
     done = subprocess.run(  # noqa: S603  (our own command line)
         [*_java(broker, jars), "kafka.tools.StorageTool", *arguments],
         capture_output=True,
