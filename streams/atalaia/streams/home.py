@@ -152,10 +152,11 @@ class Home:
                 self._judge.load(state, at_ms=self._judged_ms)
         self._memos.clear()
 
-    def due(self) -> bool:
-        """Whether there is something to judge, or more time to judge at."""
+    def due(self, now_ms: int) -> bool:
+        """Whether there is something to judge, or more time to judge at, or a source has begun or ceased to lag."""
         at_ms = self.clocks.at_ms()
-        return self._touched or self._awaiting or (at_ms is not None and at_ms > self._judged_ms)
+        passed = self._touched or (at_ms is not None and at_ms > self._judged_ms)
+        return passed or self._awaiting or bool(self.clocks.lagging(now_ms))
 
     def advance(self, now_ms: int) -> list[Transition]:
         """The verdicts up to where the slowest source is, on everything that any source had up to there.

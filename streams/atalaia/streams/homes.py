@@ -75,6 +75,7 @@ class Homes:
         self._running: dict[int, _Running] = {}
         self._owed: list[PartialsRecord] = []
         self._closed = False
+        self._busy = asyncio.Lock()
 
     # ── source partitions ─────────────────────────────────────────────────────────────────────────────────
 
@@ -101,34 +102,36 @@ class Homes:
 
         Where the worker is not `composed`, it only reads.
         """
-        for number in list(self._running):
-            running = self._running[number]
-            if running.generation != generation or number not in owned or number not in self._families.homes:
-                await self._close(number)
-        for number in sorted(self._families.homes & owned.keys()):
-            if number not in self._running and not self._closed:
-                await self._open(number, generation)
-        for number, running in list(self._running.items()):
-            await self._read(running)
-            # Whoever has lost the partition stops here: what follows doesn't wait for anything.
-            if self._running.get(number) is running and generation == running.generation and composed:
-                self._work(running, time.monotonic(), _now_ms())
+        async with self._busy:
+            for number in list(self._running):
+                running = self._running[number]
+                if running.generation != generation or number not in owned or number not in self._families.homes:
+                    await self._close(number)
+            for number in sorted(self._families.homes & owned.keys()):
+                if number not in self._running and not self._closed:
+                    await self._open(number, generation)
+            for number, running in list(self._running.items()):
+                await self._read(running)
+                # Whoever has lost the partition stops here: what follows doesn't wait for anything.
+                if self._running.get(number) is running and generation == running.generation and composed:
+                    self._work(running, time.monotonic(), _now_ms())
 
     async def replace_rules(self, rules: Sequence[Rule], partitions: Mapping[int, Partition]) -> None:
         """Works for these rules from now on, everywhere."""
-        self._families = families(rules, partitions=self._families.partitions)
-        for partition in partitions.values():
-            self.join(partition, _now_ms())
-        for number, running in list(self._running.items()):
-            home = running.home
-            wanted = frozenset(name for family in self._families.at(number) for name in family.reach_ms)
-            if not running.begun:
-                await self._close(number)
-            elif wanted == home.metrics:
-                self._tell(running, home.adopt(self._families))
-            else:
-                self._tell(running, home.release(self._families))
-                await self._close(number)
+        async with self._busy:
+            self._families = families(rules, partitions=self._families.partitions)
+            for partition in partitions.values():
+                self.join(partition, _now_ms())
+            for number, running in list(self._running.items()):
+                home = running.home
+                wanted = frozenset(name for family in self._families.at(number) for name in family.reach_ms)
+                if not running.begun:
+                    await self._close(number)
+                elif wanted == home.metrics:
+                    self._tell(running, home.adopt(self._families))
+                else:
+                    self._tell(running, home.release(self._families))
+                    await self._close(number)
 
     def owed(self) -> list[PartialsRecord]:
         """What will have arrived once everything sent so far is acknowledged: give it to `settled` then."""
@@ -142,8 +145,9 @@ class Homes:
     async def close(self) -> None:
         """Frees every home's consumer; none is opened any more."""
         self._closed = True
-        for number in list(self._running):
-            await self._close(number)
+        async with self._busy:
+            for number in list(self._running):
+                await self._close(number)
 
     async def _open(self, number: int, generation: int) -> None:
         home = Home(number, self._families, sources=self._sources)
@@ -183,7 +187,7 @@ class Homes:
         home = running.home
         if not running.begun:
             return
-        if now >= running.judge_at and home.due():
+        if now >= running.judge_at and home.due(now_ms):
             self._tell(running, home.advance(now_ms))
             cost = time.monotonic() - now
             running.judge_at = now + max(JUDGE_EVERY.total_seconds(), cost / JUDGING_SHARE)

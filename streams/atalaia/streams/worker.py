@@ -25,6 +25,7 @@ import structlog
 from faust.types import TP
 
 from atalaia.alerting.judge import Judge
+from atalaia.alerting.silence import about_silence
 from atalaia.alerting.store import RuleStore
 from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
@@ -35,14 +36,16 @@ from atalaia.schemas.topics import METRICS
 from atalaia.streams import entries
 from atalaia.streams.changelog import restore
 from atalaia.streams.columns import Columns, Engine, Record
+from atalaia.streams.composure import Composure
+from atalaia.streams.homes import TURN, Homes
 from atalaia.streams.outputs import STAGE, YIELD_EVERY, Outputs
 from atalaia.streams.partition import Partition
 from atalaia.streams.state import PartitionState
 from atalaia.streams.transport import Batch, BatchConsumer, BatchTransport
 
 LINGER_SECONDS: Final = 0.03
-"""Wait before each fetch: a query has a fixed cost of about 10 ms, and every series that a fetch touches one of 15 µs, so
-small batches would buy little latency dearly."""
+"""Wait before each fetch: a query has a fixed cost of about 10 ms, and every series that a fetch touches one of 15 µs,
+so small batches would buy little latency dearly."""
 BEAT: Final = timedelta(milliseconds=500)
 SWEEP_EVERY: Final = timedelta(seconds=5)
 CADENCE: Final = {
@@ -70,6 +73,8 @@ class StreamWorker:
         self._io_threads = ThreadPoolExecutor(2, thread_name_prefix="io")
         self._outputs = Outputs(settings, self._registry)
         self._rules = RuleStore(settings)
+        self._homes = Homes(settings, self._outputs, self._rules.rules(), threads=self._io_threads)
+        self._composure = Composure()
         self._partitions: dict[int, Partition] = {}
         self._restoring = asyncio.Lock()
         self._checkpointing = asyncio.Lock()
@@ -128,9 +133,16 @@ class StreamWorker:
                 await self.beat()
                 await app.sleep(BEAT.total_seconds())
 
+        @app.task  # type: ignore[untyped-decorator]
+        async def homes() -> None:
+            while not app.should_stop:
+                await self.share()
+                await app.sleep(TURN.total_seconds())
+
         @app.on_before_shutdown.connect
         async def publish(*_: Any, **__: Any) -> None:
             await self.publish_everything()
+            await self._homes.close()
 
         return app
 
@@ -155,8 +167,7 @@ class StreamWorker:
         columns = await self._columns(tp, batch, generation, each_event=partition.replays(first_offset))
         if columns is None or generation != self.app.consumer_generation_id:
             return
-        end = self._consumer.highwater(tp)
-        partition.caught_up = end is not None and last_offset + 1 >= end
+        partition.caught_up = self._reached_end(tp, last_offset + 1)
         now_ms = _now_ms()
         partition.apply(
             columns,
@@ -206,7 +217,9 @@ class StreamWorker:
         return None
 
     def _send_alerts(self, partition: Partition, transitions: list[Transition], now_ms: int) -> None:
-        self._outputs.alerts(transitions, watermark_ms=partition.watermark(now_ms, self._settings.streams))
+        lossy = partition.lossy_services() if any(map(about_silence, transitions)) else set()
+        watermark_ms = partition.watermark(now_ms, self._settings.streams)
+        self._outputs.alerts(transitions, watermark_ms=watermark_ms, lossy=lossy)
 
     # ── partitions coming and going ───────────────────────────────────────────────────────────────────────
 
@@ -226,13 +239,15 @@ class StreamWorker:
     async def _restore(self, number: int, generation: int) -> Partition:
         started = time.perf_counter()
         restored = await asyncio.get_running_loop().run_in_executor(
-            self._io_threads, lambda: restore(self._settings, number, applied=entries.applied)
+            self._io_threads, lambda: restore(self._settings, number, stamp=entries.stamp)
         )
-        partition = Partition(generation, PartitionState(number), Judge(self._rules.rules()))
+        judge = Judge(self._rules.rules(), lateness=self._settings.streams.allowed_lateness)
+        partition = Partition(generation, PartitionState(number), judge)
         touched = time.monotonic()
         for count, _ in enumerate(partition.load(restored.values, touched=touched)):
             if count % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
+        self._homes.join(partition, _now_ms())
         metrics.RESTORED.inc(restored.records)
         log.info(
             "partition_restored",
@@ -256,6 +271,8 @@ class StreamWorker:
         for number in numbers:
             await self._partition(number, generation)
         rules_changed = await asyncio.get_running_loop().run_in_executor(self._io_threads, self._rules.poll)
+        if rules_changed:
+            await self._homes.replace_rules(self._rules.rules(), self._partitions)
         now_ms = _now_ms()
         for tp in assigned:
             partition = self._partitions.get(tp.partition)
@@ -277,14 +294,34 @@ class StreamWorker:
         else:
             await self._publish_due(now_ms)
 
+    async def share(self) -> None:
+        """A turn of shared rules: what their homes are owed goes out, and the homes that are ours do their work."""
+        generation, now_ms, composed = self.app.consumer_generation_id, _now_ms(), self._composure.at(time.time())
+        assigned = {tp.partition: tp for tp in self._consumer.assignment() if tp.topic == METRICS.name}
+        owned = {
+            number: partition
+            for number, partition in self._partitions.items()
+            if number in assigned and partition.generation == generation
+        }
+        for number, partition in owned.items():
+            if partition.sharing.due(time.monotonic()):
+                self._look_at_lag(assigned[number], partition)
+                self._homes.share(partition, now_ms)
+        await self._homes.turn(owned, generation=generation, composed=composed)
+
     def _look_at_lag(self, tp: TP, partition: Partition) -> None:
         end = self._consumer.highwater(tp)
         committed = self._consumer._committed_offset.get(tp)  # noqa: SLF001 - Faust has no public way to ask
         position = partition.next_offset if partition.next_offset is not None else committed
-        partition.caught_up = end is not None and (position or 0) >= end
+        partition.caught_up = self._reached_end(tp, position or 0)
         self._offsets[tp.partition] = (committed or 0, end or 0)
         metrics.LAG.labels(STAGE, tp.topic, str(tp.partition)).set(max(0, (end or 0) - (committed or 0)))
         metrics.COMMITTED.labels(STAGE, tp.topic, str(tp.partition)).set(committed or 0)
+
+    def _reached_end(self, tp: TP, position: int) -> bool:
+        """Whether everything that there is has been read, and this process is in a state to know."""
+        now = time.time()
+        return self._composure.at(now) and self._consumer.reached_end(tp, position, now=now)
 
     async def _publish_due(self, now_ms: int) -> None:
         for granularity, cadence in CADENCE.items():
@@ -326,9 +363,12 @@ class StreamWorker:
         """Steps 2 and 3 of a checkpoint; raises Undelivered, and so ends the worker, where they can't be done."""
         async with self._checkpointing:
             with metrics.CHECKPOINT_SECONDS.time():
+                owed = self._homes.owed()
                 for partition in list(self._partitions.values()):
+                    self._outputs.partials(partition.sharing.owed(partition=partition.state.partition))
                     await self._outputs.state(partition)
                 await asyncio.get_running_loop().run_in_executor(self._io_threads, self._outputs.flush)
+                self._homes.settled(owed)
 
     def partition_offsets(self) -> dict[int, tuple[int, int]]:
         """Committed and end offset of each partition that this worker has; safe to call from any thread."""
