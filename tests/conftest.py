@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from atalaia.cli import prepare
 from atalaia.infra.local.stack import LocalStack
 from atalaia.infra.local.supervisor import Step
+
+# A law doesn't depend on how fast the machine is at the moment.
+settings.register_profile("atalaia", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("atalaia")
 
 
 @pytest.fixture(scope="session")

@@ -42,14 +42,14 @@ def _write(settings: Settings, *entries: tuple[bytes, bytes | None], partition: 
 
 def test_an_empty_changelog_is_read_at_once(settings: Settings) -> None:
     """A partition without history restores to nothing, without waiting for any."""
-    assert restore(settings, 0, applied=_applied).values == {}
+    assert restore(settings, 0, stamp=_applied).values == {}
 
 
 def test_the_last_value_of_each_key_is_in_force(settings: Settings) -> None:
     """Later values replace earlier ones, tombstones remove, other partitions stay out of it."""
     _write(settings, (b"a", _value(1)), (b"b", _value(2)), (b"a", _value(3)), (b"b", None))
     _write(settings, (b"c", _value(9)), partition=2)
-    restored = restore(settings, 1, applied=_applied)
+    restored = restore(settings, 1, stamp=_applied)
     assert restored.values == {b"a": _value(3)}
     assert restored.records == 4
 
@@ -57,14 +57,14 @@ def test_the_last_value_of_each_key_is_in_force(settings: Settings) -> None:
 def test_a_woken_worker_cannot_take_state_back(settings: Settings) -> None:
     """A value that has applied less than an earlier one is not in force, though it was written later."""
     _write(settings, (b"a", _value(100)), (b"a", _value(40)))
-    assert restore(settings, 1, applied=_applied).values == {b"a": _value(100)}
+    assert restore(settings, 1, stamp=_applied).values == {b"a": _value(100)}
 
 
 def test_progress_ends_at_the_whole(settings: Settings) -> None:
     """The progress of a restore grows to the total."""
     _write(settings, *((str(number).encode(), _value(number)) for number in range(25_000)))
     seen: list[tuple[int, int]] = []
-    restored = restore(settings, 1, applied=_applied, progress=lambda done, total: seen.append((done, total)))
+    restored = restore(settings, 1, stamp=_applied, progress=lambda done, total: seen.append((done, total)))
     assert len(restored.values) == 25_000
     assert seen == sorted(seen)
     assert seen[-1] == (25_000, 25_000)

@@ -235,7 +235,7 @@ def test_an_entry_from_before_there_were_sequences_is_read() -> None:
     state.apply([group(0, NOW_MS, 1.0)], last_offset=0, touched=0.0)
     _changelog(state, log)
     for key, value in log.items():
-        metric_type, applied, windows, alerts, _ = orjson.loads(value)
+        metric_type, applied, windows, alerts, *_ = orjson.loads(value)
         log[key] = orjson.dumps([metric_type, applied, [[dump[:8] for dump in each] for each in windows], alerts])
     after = _restored(log)
     after.apply([group(1, NOW_MS, 1.0, counted=(7, 900))], last_offset=1, touched=0.0)

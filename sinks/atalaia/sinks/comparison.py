@@ -15,6 +15,7 @@ from typing import Final
 from atalaia.infra.settings import RetentionSettings
 from atalaia.schemas.catalogue import dimension_pairs
 from atalaia.schemas.events import Granularity
+from atalaia.schemas.versions import offset_sql
 from atalaia.sinks.schema import FREQUENCIES, GRANULARITIES, by_tier, tier_days
 from atalaia.sinks.verify import SUM_TOLERANCE
 
@@ -131,7 +132,7 @@ def differences(scope: Scope, first: datetime, ends: Mapping[int, int]) -> str:
             LEFT JOIN
             (
                 SELECT id, sum(r.count) AS count, sum(r.sum) AS sum, min(r.min) AS min, max(r.max) AS max,
-                    max(r.version) AS version
+                    max({offset_sql("r.version")}) AS version
                 FROM ({rows(scope, first)}) AS r GROUP BY id
             ) AS rollup USING (id)
             GROUP BY id

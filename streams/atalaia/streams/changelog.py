@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -56,12 +56,12 @@ def restore(
     settings: Settings,
     partition: int,
     *,
-    applied: Callable[[bytes], int],
+    stamp: Callable[[bytes], Any],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Restored:
     """Reads a partition's changelog to its present end.
 
-    Of several values of one key the one that has applied most (`applied(value)`) is in force, not simply the last:
+    Of several values of one key the one with the highest `stamp(value)` is in force, not simply the last:
     a worker paused for longer than its session and then woken may have written an older value after its successor's.
     Raises RestoreFailed after RESTORE_DEADLINE.
     """
@@ -79,7 +79,7 @@ def restore(
         )
     )
     values: dict[bytes, bytes] = {}
-    stamps: dict[bytes, int] = {}
+    stamps: dict[bytes, Any] = {}
     read = 0
     deadline = time.monotonic() + RESTORE_DEADLINE.total_seconds()
     try:
@@ -93,7 +93,7 @@ def restore(
             for message in consumer.consume(_BATCH, timeout=_WAIT_SECONDS):
                 if message.error() is not None:
                     raise RestoreFailed(f"{topic}-{partition}: {message.error()}")
-                _take(values, stamps, message.key() or b"", message.value(), applied)
+                _take(values, stamps, message.key() or b"", message.value(), stamp)
                 read += 1
             # Not the last record's offset: compaction may have left holes, at the end too.
             position = max(position, consumer.position([TopicPartition(topic, partition)])[0].offset)
@@ -107,16 +107,16 @@ def restore(
 
 def _take(
     values: dict[bytes, bytes],
-    stamps: dict[bytes, int],
+    stamps: dict[bytes, Any],
     key: bytes,
     value: bytes | None,
-    applied: Callable[[bytes], int],
+    stamp: Callable[[bytes], Any],
 ) -> None:
     if value is None:
         values.pop(key, None)
         stamps.pop(key, None)
         return
-    stamp = applied(value)
-    if stamp >= stamps.get(key, -1):
+    found = stamp(value)
+    if key not in stamps or found >= stamps[key]:
         values[key] = value
-        stamps[key] = stamp
+        stamps[key] = found

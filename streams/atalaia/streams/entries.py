@@ -24,15 +24,15 @@ _PAGE: Final = b"#"
 Entry = tuple[bytes, bytes | None]
 
 
-def entries(series: Series, alerts: list[Any] | None) -> Iterator[Entry]:
+def entries(series: Series, alerts: list[Any] | None, *, epoch: int = 0) -> Iterator[Entry]:
     """Key and value of each entry that is out of date, in the order in which they must be written; None deletes."""
     count = series.window_count()
     if series.pages is None and count <= FEW_WINDOWS:
-        yield series.key, _first(series, alerts, _inline(series))
+        yield series.key, _first(series, alerts, _inline(series), epoch)
     elif count <= FEW_WINDOWS // 2:
         pages, series.pages = series.pages or set(), None
         series.dirty_pages.clear()
-        yield series.key, _first(series, alerts, _inline(series))
+        yield series.key, _first(series, alerts, _inline(series), epoch)
         yield from ((_page_key(series, page), None) for page in pages)
     else:
         if series.pages is None:
@@ -41,8 +41,8 @@ def entries(series: Series, alerts: list[Any] | None) -> Iterator[Entry]:
                 (index, start // PAGE_MS[index]) for index, held in enumerate(series.windows) for start in held
             }
         # The series as it is now: it may grow while its pages are taken, and they may say more than it, but not less.
-        first = _first(series, alerts, None)
-        yield from _pages(series)
+        first = _first(series, alerts, None, epoch)
+        yield from _pages(series, epoch)
         yield series.key, first
 
 
@@ -52,9 +52,10 @@ def tombstones(series: Series) -> Iterator[Entry]:
     yield from ((_page_key(series, page), None) for page in series.pages or ())
 
 
-def applied(value: bytes) -> int:
-    """How much an entry has applied: of two of one key the greater is in force."""
-    return int(orjson.loads(value)[1])
+def stamp(value: bytes) -> tuple[int, int]:
+    """The epoch of an entry and how much it has applied: of two of one key the greater is in force."""
+    _, last_applied, *more = orjson.loads(value)
+    return _epoch(more), last_applied
 
 
 def load(state: PartitionState, values: Mapping[bytes, bytes], *, touched: float) -> Iterator[tuple[Series, Any]]:
@@ -66,6 +67,7 @@ def load(state: PartitionState, values: Mapping[bytes, bytes], *, touched: float
             continue
         metric_type, last_applied, windows, alerts, *counted = orjson.loads(value)
         series = state.adopt(key, metric_type, last_applied)
+        state.epoch = max(state.epoch, _epoch(counted))
         # What an entry from before there were sequences had seen is not known: nothing of it is missing.
         series.sequences = Sequences.load(counted[0]) if counted else Sequences(whole=False)
         if windows is None:
@@ -79,11 +81,12 @@ def load(state: PartitionState, values: Mapping[bytes, bytes], *, touched: float
         if owner is not None and owner.pages is not None:
             index, number = name.split(b":")
             owner.pages.add((int(index), int(number)))
-            _, last_applied, windows = orjson.loads(values[key])
+            _, last_applied, windows, *more = orjson.loads(values[key])
+            state.epoch = max(state.epoch, _epoch(more))
             _hold(state, owner, windows, touched, last_applied)
 
 
-def _pages(series: Series) -> Iterator[Entry]:
+def _pages(series: Series, epoch: int) -> Iterator[Entry]:
     assert series.pages is not None
     # Whoever takes these entries may let the series grow in between: what changes then is for the next time.
     due, series.dirty_pages = series.dirty_pages, set()
@@ -98,7 +101,7 @@ def _pages(series: Series) -> Iterator[Entry]:
             series.pages.add(page)
             dumps: list[list[Any]] = [[] for _ in GRANULARITIES]
             dumps[page[0]] = [window.dump(series.last_applied) for window in windows]
-            yield _page_key(series, page), orjson.dumps([series.metric_type, series.last_applied, dumps])
+            yield _page_key(series, page), orjson.dumps([series.metric_type, series.last_applied, dumps, epoch])
         elif page in series.pages:
             series.pages.discard(page)
             yield _page_key(series, page), None
@@ -110,8 +113,13 @@ def _hold(state: PartitionState, series: Series, windows: list[list[Any]], touch
             state.hold(series, index, restored(dump, GRANULARITIES[index], touched, applied))
 
 
-def _first(series: Series, alerts: list[Any] | None, windows: list[list[Any]] | None) -> bytes:
-    return orjson.dumps([series.metric_type, series.last_applied, windows, alerts, series.sequences.dump()])
+def _first(series: Series, alerts: list[Any] | None, windows: list[list[Any]] | None, epoch: int) -> bytes:
+    return orjson.dumps([series.metric_type, series.last_applied, windows, alerts, series.sequences.dump(), epoch])
+
+
+def _epoch(more: list[Any]) -> int:
+    """The last item of an entry; entries from before there were epochs have none."""
+    return more[-1] if more and isinstance(more[-1], int) else 0
 
 
 def _inline(series: Series) -> list[list[Any]]:

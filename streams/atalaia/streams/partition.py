@@ -100,7 +100,7 @@ class Partition:
             window.dirty = False
             if series.rollup_head is None:
                 series.rollup_head = rollups.head(series)
-            tail = rollups.tail(window, granularity, partition=self.state.partition, watermark_ms=watermark_ms)
+            tail = rollups.tail(window, granularity, state=self.state, watermark_ms=watermark_ms)
             yield series.identity.record_key(), series.rollup_head + tail
 
     def changes(self) -> Iterator[entries.Entry]:
@@ -121,7 +121,7 @@ class Partition:
                 self.judge.forget(series.key)
                 yield from entries.tombstones(series)
             else:
-                yield from entries.entries(series, alerts)
+                yield from entries.entries(series, alerts, epoch=self.state.epoch)
 
     def load(self, values: Mapping[bytes, bytes], *, touched: float) -> Iterator[None]:
         """Takes every series back from the changelog, with its alerts; yields after each, for others to take turns."""
@@ -129,6 +129,8 @@ class Partition:
             if alerts is not None:
                 self.judge.load(series.key, series.identity, alerts)
             yield
+        # The group's generation grows with every owner; what is read back, if ever the group begins anew.
+        self.state.epoch = max(self.state.epoch + 1, self.generation)
 
     def lossy_services(self) -> set[tuple[str, str]]:
         """Tenant and service of each series that misses events in an hour which is not over, or was not long ago."""

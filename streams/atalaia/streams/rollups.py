@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import fastavro
 
+from atalaia.schemas import versions
 from atalaia.schemas.codec import schema_text
 from atalaia.schemas.events import Granularity
-from atalaia.streams.state import Series
+from atalaia.streams.state import PartitionState, Series
 from atalaia.streams.watermarks import completeness
 from atalaia.streams.window import Window
 
@@ -46,15 +47,15 @@ def head(series: Series) -> bytes:
     )
 
 
-def tail(window: Window, granularity: Granularity, *, partition: int, watermark_ms: int) -> bytes:
+def tail(window: Window, granularity: Granularity, *, state: PartitionState, watermark_ms: int) -> bytes:
     """The rest: one window as it stands."""
     return _encode(
         _TAIL,
         {
             "granularity": granularity.value,
             "window_start": window.start_ms,
-            "shard": f"{partition}-{window.opened}",
-            "version": window.version,
+            "shard": f"{state.partition}-{window.opened}",
+            "version": versions.version(state.epoch, window.version),
             "count": window.count,
             "sum": window.sum,
             "min": window.min,

@@ -76,6 +76,8 @@ class PartitionState:
 
     def __init__(self, partition: int) -> None:
         self.partition = partition
+        self.epoch = 0
+        """The higher, the later the owner: see schemas.versions. While state is read back, that of the last owner."""
         self.series: dict[bytes, Series] = {}
         self.dirty: set[bytes] = set()
         """Keys of the series whose changelog entries are out of date."""

@@ -100,8 +100,11 @@ class BatchConsumer(driver.Consumer):
             return
         if records:
             # aiokafka fetched these when the last ones were taken, a whole round ago: take what has come since, too.
-            for tp, batch in (await self._getmany(active_partitions=active, timeout=FRESH_SECONDS)).items():
-                records.setdefault(tp, []).extend(batch)
+            fresh = await self._getmany(active_partitions=active, timeout=FRESH_SECONDS)
+            if self.app.consumer_generation_id != generation:  # whose these are cannot be told: read them again
+                await self.perform_seek()
+                return
+            records = {tp: [*records.get(tp, ()), *fresh.get(tp, ())] for tp in {**records, **fresh}}
         if not self.flow_active:
             await self.perform_seek()
             return

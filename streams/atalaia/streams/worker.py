@@ -365,7 +365,7 @@ class StreamWorker:
             with metrics.CHECKPOINT_SECONDS.time():
                 owed = self._homes.owed()
                 for partition in list(self._partitions.values()):
-                    self._outputs.partials(partition.sharing.owed(partition=partition.state.partition))
+                    self._outputs.partials(partition.sharing.owed(partition.state))
                     await self._outputs.state(partition)
                 await asyncio.get_running_loop().run_in_executor(self._io_threads, self._outputs.flush)
                 self._homes.settled(owed)

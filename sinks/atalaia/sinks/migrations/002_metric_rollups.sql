@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS metric_rollups
     dimensions   Map(LowCardinality(String), String) CODEC(ZSTD(1)),
     window_start DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)),
     shard        String CODEC(ZSTD(1)) COMMENT 'partition-offset of the event that opened this state',
-    version      UInt64 CODEC(ZSTD(1)) COMMENT 'offset of the last event applied',
+    version      UInt64 CODEC(ZSTD(1)) COMMENT 'epoch of the writer * 2^40 + offset of the last event applied',
     count        UInt64 CODEC(T64, ZSTD(1)),
     sum          Float64 CODEC(ZSTD(1)),
     min          Float64 CODEC(ZSTD(1)),
