@@ -236,7 +236,7 @@ def _rule(document: Document, computed: Computed, faults: list[Fault]) -> Rule:
     comparison, threshold, severity, levels = _limits(document, computed, faults)
     absent_for = document.absent_for
     if absent_for is None and document.expr is not None and _is_sign_of_life(computed, comparison, threshold):
-        absent_for = max(document.hold, _SHORTEST_SILENCE)
+        absent_for = _SHORTEST_SILENCE
     owners = [document.owner, *(document.labels.get(name) for name in _OWNERS)]
     return Rule(
         rule_id=identifier(document.name) if document.id is None else document.id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 from atalaia.alerting.source import Node
@@ -25,12 +26,18 @@ def within(file: str, node: Node, at: tuple[int, int]) -> tuple[int, int]:
     if not isinstance(node.value, str):
         return node.line, node.column
     before = node.value.split("\n")[: at[0]]
-    wanted = sum(not character.isspace() for character in "".join([*before[:-1], before[-1][: at[1] - 1]]))
-    for line, column in _characters(file, node):
-        if wanted == 0:
-            return line, column
-        wanted -= 1
-    return node.line, node.column
+    wanted = _dark("".join([*before[:-1], before[-1][: at[1] - 1]]))
+    at_end = wanted == _dark(node.value)
+    places = list(islice(_characters(file, node), wanted + 1))
+    if at_end and wanted <= len(places) and wanted:
+        line, column = places[wanted - 1]
+        return line, column + 1
+    return places[wanted] if wanted < len(places) else (node.line, node.column)
+
+
+def _dark(text: str) -> int:
+    """How many characters of a text are not white space."""
+    return sum(not character.isspace() for character in text)
 
 
 def _characters(file: str, node: Node) -> Iterator[tuple[int, int]]:
