@@ -151,7 +151,7 @@ def delete(names: NamesArgument, dry_run: DryRunOption = False) -> None:
         publishing.require_deletable(store, ids)
     if not dry_run:
         publishing.delete(settings, ids)
-    typer.echo(f"{len(ids):,} alerts {'would be ' if dry_run else ''}deleted: {', '.join(ids)}", err=True)
+    typer.echo(f"{'Would delete' if dry_run else 'Deleted'}: {', '.join(ids)}", err=True)
 
 
 @app.command("import")

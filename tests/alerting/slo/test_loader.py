@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atalaia.alerting.aggregates import Aggregate, CountWithin
+from atalaia.alerting.document import from_document as rule_from
+from atalaia.alerting.document import to_document as rule_document
 from atalaia.alerting.rules import Channel
 from atalaia.alerting.slo.burn import rules_of
 from atalaia.alerting.slo.document import from_document, to_document
@@ -224,4 +227,4 @@ def test_written_and_read_back(document: dict[str, object]) -> None:
     written = yaml.safe_dump({"slos": [to_document(slo)]}, allow_unicode=True)
     assert only(written) == slo
     for rule in rules_of(slo):
-        assert rule.expression is not None
+        assert rule_from(json.loads(json.dumps(rule_document(rule)))) == rule

@@ -24,7 +24,7 @@ class InForce:
 def objectives(rules: Iterable[Rule]) -> list[InForce]:
     """The objectives that rules were made for, by name."""
     made: dict[str, list[Rule]] = {}
-    for rule in rules:
+    for rule in sorted(rules, key=lambda rule: rule.rule_id):
         name = dict(rule.annotations).get(MARK)
         if name is not None and rule.rule_id in {rule_id(name, urgency) for urgency in Urgency}:
             made.setdefault(name, []).append(rule)

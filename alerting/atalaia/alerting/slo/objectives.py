@@ -27,6 +27,11 @@ MINIMUM_BAD: Final = 5
 """Three failures of four requests are no reason to call anybody, nor is a single one of a hundred."""
 MOST_EVENTS: Final = 10**9
 
+MAX_NAME: Final = MAX_NAME_CHARACTERS - len("slo--ticket") - 5
+"""The names and ids of an objective's rules have its own in them."""
+MAX_TEXT: Final = 1_000
+"""Characters of a description: the rules' annotations have it in them."""
+
 SUMMED: Final = frozenset({Kind.ADDITIVE})
 """Kinds of metrics whose values count events: an increment of 3 is three of them."""
 
@@ -142,8 +147,10 @@ def _faults(slo: Slo) -> Iterator[Fault]:
     for name, value in (("name", slo.name), ("service", slo.service)):
         if not value.strip():
             yield Fault((name,), "is empty; give it a name")
-        elif len(value) > MAX_NAME_CHARACTERS:
-            yield Fault((name,), f"has {len(value)} characters; at most {MAX_NAME_CHARACTERS} are allowed")
+        elif len(value) > MAX_NAME:
+            yield Fault((name,), f"has {len(value)} characters; at most {MAX_NAME} are allowed")
+    if len(slo.description) > MAX_TEXT:
+        yield Fault(("description",), f"has {len(slo.description)} characters; at most {MAX_TEXT} are allowed")
     if not (math.isfinite(slo.objective) and 0 < slo.objective < 100):  # noqa: PLR2004 - per cent
         yield Fault(
             ("objective",),

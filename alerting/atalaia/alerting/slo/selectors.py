@@ -12,6 +12,7 @@ from atalaia.alerting.promql import PromqlError, names
 from atalaia.alerting.promql.syntax import Series, read
 
 _PLAIN: Final = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*", re.ASCII)
+MAX_TEXT: Final = 1_000
 _FORM: Final = 'write a metric and its labels, as in http_requests{service_name="api"}'
 
 
@@ -22,6 +23,8 @@ def selector(text: str) -> Selector:
     >>> found.metric_name, [matcher.label for matcher in found.matchers]
     ('http_requests', ['service_name', 'status_class'])
     """
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"has {len(text)} characters; a selector has at most {MAX_TEXT}")
     try:
         series = read(text)
         if not isinstance(series, Series) or series.length is not None or series.offset:
