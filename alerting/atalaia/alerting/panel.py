@@ -118,7 +118,7 @@ class Panel:
             for table in self._by_metric.get((series.tenant, series.metric_name), ()):
                 self._join(table, holding)
         if minute.sketch and not demand.with_sketch:
-            minute = replace(minute, sketch={})
+            minute = minute.copy(with_sketch=False)
         if not holding.put(minute, shard):
             return False
         for table in self._touching.get(key, ()):
