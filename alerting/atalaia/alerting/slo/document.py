@@ -266,3 +266,7 @@ def _unknown(path: tuple[str | int, ...]) -> str:
     return "is not understood; " + (
         f"did you mean {close[0]}?" if close else f"there is {', '.join(model.model_fields)}"
     )
+
+
+FIELDS: Final = tuple(_Document.model_fields)
+"""The fields of an objective."""
