@@ -8,16 +8,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from expression_data import expressions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.document import from_document, to_document
-from atalaia.alerting.rules import Channel, Comparison, Rule, RuleError
+from atalaia.alerting.expressions import reads
+from atalaia.alerting.rules import Channel, Comparison, Level, Rule, RuleError
 from atalaia.schemas.catalogue import catalogue
 from atalaia.schemas.events import Severity
 
 PLAIN: dict[str, Any] = {"name": "x", "metric": "test_metric", "condition": "> 5"}
+
+ALIASES = {"job", "instance", "__name__", "status", "code", "handler", "path"}
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 names = texts.filter(lambda text: bool(text.strip()))
@@ -48,6 +52,52 @@ def rules(draw: st.DrawFn) -> Rule:
         channels=tuple(draw(st.lists(st.sampled_from(Channel), max_size=3))),
         recipients=tuple(draw(st.lists(texts, max_size=3))),
         is_active=draw(st.booleans()),
+        **draw(lives()),
+    )
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> dict[str, Any]:
+    """How an alert lives, and what data it needs."""
+    absent_for = draw(st.none() | st.sampled_from([1, 90]).map(lambda n: timedelta(minutes=n)))
+    labels = st.dictionaries(texts.filter(lambda label: label not in ALIASES), texts, max_size=2)
+    of_last = draw(st.integers(1, 9))
+    return {
+        "keep_firing": timedelta(minutes=draw(st.integers(0, 99))),
+        "needed": draw(st.integers(1, of_last)),
+        "of_last": of_last,
+        "minimum_completeness": draw(st.none() | st.floats(0, 1)),
+        "absent_for": absent_for,
+        "expected": tuple(
+            tuple(sorted(found.items())) for found in (draw(st.lists(labels, max_size=2)) if absent_for else [])
+        ),
+        "notify_amendments": draw(st.booleans()),
+        "owner": draw(st.none() | texts),
+    }
+
+
+@st.composite
+def limited(draw: st.DrawFn) -> Rule:
+    """Any rule over an expression, compared with a number or not; with levels where it is."""
+    expression = draw(expressions)
+    comparison = draw(st.none() | st.sampled_from(Comparison))
+    exact = comparison in {Comparison.EQUAL, Comparison.NOT_EQUAL}
+    severities = draw(st.permutations(list(Severity)))
+    upward = comparison in {Comparison.ABOVE, Comparison.AT_LEAST}
+    beyond = None if exact or comparison is None else (-1.0 if upward else 1.0)
+    levels = [Level(each, draw(st.floats(-9, 9))) for each in severities[1 : draw(st.integers(1, 3))]]
+    return Rule(
+        rule_id="r",
+        name="R",
+        metric_name=next(reads(expression)).selector.metric_name,
+        expression=expression,
+        comparison=comparison,
+        threshold=0.0,
+        recovery=draw(st.sampled_from([None, beyond])),
+        tolerance=draw(st.none() | st.floats(0, 9)) if exact else None,
+        levels=() if comparison is None else tuple(levels),
+        severity=severities[0],
+        **draw(lives()),
     )
 
 
@@ -55,6 +105,18 @@ def rules(draw: st.DrawFn) -> Rule:
 def test_a_rule_survives_being_written(rule: Rule) -> None:
     """To JSON and back changes nothing, whatever labels and texts are made of."""
     assert from_document(json.loads(json.dumps(to_document(rule)))) == rule
+
+
+@given(st.data())
+def test_so_does_a_rule_over_an_expression(data: st.DataObject) -> None:
+    """As PromQL where that says the same, else as the tree itself."""
+    try:
+        rule = data.draw(limited())
+    except RuleError:
+        return  # an aggregate that means nothing for the metric
+    written = json.loads(json.dumps(to_document(rule)))
+    assert from_document(written) == rule
+    assert ("expr" in written) is not ("expression" in written)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists), st.data())

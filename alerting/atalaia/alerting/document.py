@@ -133,11 +133,11 @@ def _computed_written(rule: Rule) -> dict[str, Any]:
             form |= {"aggregate": rule.aggregate.value, "window": durations.text(rule.window)}
         return form | limit
     first = next(reads(rule.expression)).selector.metric_name
-    form = _expression_written(rule.expression)
+    form = _expression_written(rule.expression, compared=rule.comparison is not None)
     return form | ({"metric": rule.metric_name} if rule.metric_name != first else {}) | limit
 
 
-def _expression_written(expression: Expression) -> dict[str, Any]:
+def _expression_written(expression: Expression, *, compared: bool) -> dict[str, Any]:
     """PromQL where it says the same again, else the structure."""
     bare, minimum = expression, 0.0
     if isinstance(expression, Binary) and expression.operator is Operator.DIVIDE:
@@ -147,7 +147,8 @@ def _expression_written(expression: Expression) -> dict[str, Any]:
         said = promql.parse(text)
     except PromqlError:
         said = None
-    if said != bare or promql.local_read(bare) is not None:
+    would_split = not compared and promql.split(bare)[1] is not None
+    if said != bare or would_split or promql.local_read(bare) is not None:
         return {"expression": structure.written(expression)}
     return {"expr": text} | ({"minimum_denominator": minimum} if minimum else {})
 

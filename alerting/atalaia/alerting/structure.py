@@ -36,6 +36,7 @@ MAX_DEPTH: Final = 100
 _LISTED: Final = 64
 """Entries that a list of labels, matchers or arguments may have."""
 _NOTHING: Final[tuple[object, ...]] = ()
+_NO_MATCHERS: Final[tuple[Matcher, ...]] = ()
 _T = TypeVar("_T")
 
 
@@ -110,7 +111,7 @@ def _without_defaults(form: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in form.items()
-        if name in _ALWAYS or not (value is None or value is False or value in ([], {}) or value == 0)
+        if value is not None and (name in _ALWAYS or value not in ([], {}, 0))  # False is 0, too
     }
 
 
@@ -166,7 +167,7 @@ def _node(value: object, path: str, depth: int) -> Expression:
 
 def _read(form: _Form) -> Expression:
     name = form.take("read", fields.text)
-    where = tuple(_matcher(entry) for entry in form.maybe("where", _list, _NOTHING))
+    where = form.maybe("where", _matchers, _NO_MATCHERS)
     if "quantile" in form.values:
         read_as: Aggregate | Quantile | CountWithin = Quantile(form.take("quantile", _share))
     elif "count_within" in form.values:
@@ -185,6 +186,10 @@ def _read(form: _Form) -> Expression:
 
 
 _ENDS: Final = {"low": -math.inf, "high": math.inf}
+
+
+def _matchers(entries: object) -> tuple[Matcher, ...]:
+    return tuple(map(_matcher, _list(entries)))
 
 
 def _matcher(entry: object) -> Matcher:
