@@ -14,13 +14,14 @@ from atalaia.alerting.expressions import Read, Rolling, reads
 from atalaia.alerting.faults import Fault
 from atalaia.alerting.promql import names
 from atalaia.alerting.rules import Comparison, Rule, step, tree
-from atalaia.schemas.catalogue import catalogue, metric
+from atalaia.schemas.catalogue import Kind, catalogue, metric
 from atalaia.schemas.events import Frequency
 from atalaia.schemas.series import SeriesKey
 
 _FIELDS: Final = frozenset(field.name for field in fields_of(SeriesKey)) - {"dimensions"}
 _EXACT: Final = frozenset({Comparison.EQUAL, Comparison.NOT_EQUAL})
 _MINUTE: Final = timedelta(minutes=1)
+_ADDING: Final = frozenset({Aggregate.SUM, Aggregate.RATE})
 _SIGN_OF_LIFE: Final = "service_up"
 
 
@@ -68,14 +69,24 @@ def _matchers(rule: Rule, leaf: Read) -> Iterator[Fault]:
 
 
 def _window(rule: Rule, leaf: Read) -> Iterator[Fault]:
-    """Windows that are too short for how often a metric is taken."""
+    """Windows too short for how often a metric is taken, and amounts of several currencies in one."""
     entry = metric(leaf.selector.metric_name)
     periods = {Frequency.HOURLY: timedelta(hours=1), Frequency.DAILY: timedelta(days=1)}
     period = periods.get(entry.frequency, timedelta())
+    if entry.kind is Kind.MONEY and leaf.grouping is not None and leaf.aggregate in _ADDING and not _one_unit(leaf):
+        said = f"adds up {entry.name} of whatever currency"
+        yield Fault(_path(rule, "by"), f"{said}; select one, as in {{unit='{entry.unit}'}}, or group by unit")
     windowed = rule.window is not None or rule.expression is not None
     if windowed and isinstance(leaf.span, Rolling) and leaf.span.length < period:
         said = f"reads {durations.text(leaf.span.length)} of {entry.name}, which is taken {entry.frequency}"
         yield Fault(_path(rule, "window"), f"{said}: most of the time nothing is there; use a longer window")
+
+
+def _one_unit(leaf: Read) -> bool:
+    """Whether all that is pooled is of one unit."""
+    grouping = leaf.grouping
+    by_unit = grouping is not None and ("unit" in grouping.labels) is not grouping.without
+    return by_unit or any(matcher.label == "unit" for matcher in leaf.selector.matchers)
 
 
 def _comparison(rule: Rule) -> Iterator[Fault]:
