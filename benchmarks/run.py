@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import emit, lab, machine, report, sink, throughput, whole
+from benchmarks import emit, lab, machine, report, rules, sink, throughput, whole
 from benchmarks.narration import say
 from benchmarks.report import Figure
 from benchmarks.throughput import Scale
@@ -32,6 +32,7 @@ class Size:
     scales: Sequence[Scale]
     rows: int
     seconds: float
+    ticks: int
 
 
 FULL: Final = Size(
@@ -43,6 +44,7 @@ FULL: Final = Size(
     ),
     rows=1_500_000,
     seconds=30,
+    ticks=130,
 )
 QUICK: Final = Size(
     emits=20_000,
@@ -57,6 +59,7 @@ QUICK: Final = Size(
     ),
     rows=200_000,
     seconds=8,
+    ticks=35,
 )
 
 
@@ -95,8 +98,13 @@ def _whole(size: Size, folder: Path) -> list[Figure]:
     return whole.measure(size.seconds, folder)
 
 
+def _rules(size: Size, folder: Path) -> list[Figure]:
+    return rules.measure(size.ticks, folder)
+
+
 SECTIONS: Final[dict[str, Callable[[Size, Path], list[Figure]]]] = {
     "emit": _emit,
+    "rules": _rules,
     "worker": _worker,
     "sink": _sink,
     "stack": _whole,
