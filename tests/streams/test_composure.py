@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from atalaia.streams.composure import COMPOSED_AFTER, STALLED_AFTER, Composure
+from datetime import timedelta
+
+from atalaia.streams.composure import FETCHED_AFTER, STALLED_AFTER, Composure
 
 STALL = STALLED_AFTER.total_seconds() + 1
-REST = COMPOSED_AFTER.total_seconds()
+REST = FETCHED_AFTER.total_seconds()
 
 
-def _asked(*moments: float) -> list[bool]:
-    composure = Composure()
+def _asked(*moments: float, session: timedelta = timedelta(seconds=3)) -> list[bool]:
+    composure = Composure(session)
     return [composure.at(moment) for moment in moments]
 
 
@@ -35,3 +37,10 @@ def test_a_clock_that_is_set_back_holds_nobody_up() -> None:
     """A wall clock that goes back by an hour doesn't stop a worker for an hour."""
     woken = 4_000.0 + STALL
     assert _asked(4_000.0, woken, woken - 3_600.0, woken - 3_599.0) == [True, False, True, True]
+
+
+def test_it_takes_as_long_as_the_coordinator_needs_to_refuse_it() -> None:
+    """With long sessions heartbeats are rare, and so it takes longer to hear that one was taken for dead."""
+    woken = 100.0 + STALL
+    moments = [woken + second for second in range(21)]
+    assert _asked(100.0, *moments, session=timedelta(seconds=60)) == [True, *[False] * 20, True]

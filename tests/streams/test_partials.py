@@ -34,21 +34,21 @@ def test_a_partial_is_read_as_it_was_written() -> None:
     found = partials.parse_key(partials.partial_key(series.key, held, partition=3))
     assert found == PartialKey(series.key, Shard(held.start_ms, 3, 7))
     assert partials.series_of(series.key) == series.identity
-    assert partials.window_of(partials.partial_value(held)).dump() == held.dump()
+    assert partials.partial_of(partials.partial_value(held, epoch=2))[1].dump() == held.dump()
 
 
 def test_a_sum_past_the_largest_number_stays_past_it() -> None:
     """JSON has no infinity: a sum that overflowed is read back as one that did."""
     held = window(1.0)
     held.sum = math.inf
-    assert partials.window_of(partials.partial_value(held)).sum == math.inf
+    assert partials.partial_of(partials.partial_value(held, epoch=2))[1].sum == math.inf
 
 
 def test_a_minute_is_read_by_rules_as_it_is() -> None:
     """Every number of a window, and what is missing of it, reaches the rules."""
     held = window(2.0, 5.0, 3.0)
     held.missing = 4
-    minute = partials.minute_stats(partials.window_of(partials.partial_value(held)))
+    minute = partials.minute_stats(partials.partial_of(partials.partial_value(held, epoch=2))[1])
     assert (minute.count, minute.sum, minute.min, minute.max, minute.missing) == (3, 10.0, 2.0, 5.0, 4)
     assert (minute.first, minute.first_at, minute.last, minute.last_at) == (2.0, NOW_MS + 7, 3.0, NOW_MS + 9)
     assert minute.sketch == held.sketch

@@ -8,7 +8,7 @@ from stream_data import NOW_MS, group
 from atalaia.streams import partials
 from atalaia.streams.families import families, place
 from atalaia.streams.partials import ClockKey, PartialKey, SourceClock
-from atalaia.streams.sharing import CLOCK_EVERY, SHARE_EVERY, SLACK_MS, Sharing
+from atalaia.streams.sharing import CLOCK_EVERY, SHARE_EVERY, SHARING_SHARE, SLACK_MS, Sharing
 from atalaia.streams.state import PartitionState
 
 METRIC = "api_response_time"
@@ -33,10 +33,10 @@ def test_the_clock_comes_after_what_it_vouches_for() -> None:
     sharing = _sharing(state)
     _apply(state, sharing, 5)
     _apply(state, sharing, 6)
-    first, second = sharing.records(CLOCK, partition=1, now=1.0)
+    first, second = sharing.records(CLOCK, state)
     assert isinstance(partials.parse_key(first[1]), PartialKey)
     assert first[2] is not None
-    assert partials.window_of(first[2]).count == 2
+    assert partials.partial_of(first[2])[1].count == 2
     assert partials.parse_key(second[1]) == ClockKey(1)
     assert first[0] == second[0] == place(METRIC, 4)
 
@@ -46,13 +46,24 @@ def test_what_changes_all_the_time_goes_out_now_and_then() -> None:
     state = PartitionState(1)
     sharing = _sharing(state)
     assert sharing.due(1.0)
-    list(sharing.records(CLOCK, partition=1, now=1.0))
+    sharing.shared(1.0, cost_seconds=0.0)
     _apply(state, sharing, 5)
     assert not sharing.due(1.0 + SHARE_EVERY.total_seconds() / 2)
     assert sharing.due(1.0 + SHARE_EVERY.total_seconds())
-    list(sharing.records(CLOCK, partition=1, now=2.0))
+    assert len(list(sharing.records(CLOCK, state))) == 2
+    sharing.shared(2.0, cost_seconds=0.0)
     assert not sharing.due(2.0 + SHARE_EVERY.total_seconds())
     assert sharing.due(2.0 + CLOCK_EVERY.total_seconds())
+
+
+def test_what_takes_long_is_done_less_often() -> None:
+    """Sending takes a bounded share of the time, however many series there are."""
+    state = PartitionState(1)
+    sharing = _sharing(state)
+    sharing.shared(10.0, cost_seconds=0.5)
+    _apply(state, sharing, 5)
+    assert not sharing.due(10.0 + 0.9 * 0.5 / SHARING_SHARE)
+    assert sharing.due(10.0 + 0.5 / SHARING_SHARE)
 
 
 def test_nothing_is_shared_that_no_shared_rule_reads() -> None:
@@ -61,7 +72,7 @@ def test_nothing_is_shared_that_no_shared_rule_reads() -> None:
     sharing.adopt(families([], partitions=4), state, NOW_MS)
     _apply(state, sharing, 5)
     assert not sharing.due(100.0)
-    assert list(sharing.records(CLOCK, partition=1, now=1.0)) == []
+    assert list(sharing.records(CLOCK, state)) == []
 
 
 def test_what_no_window_reaches_is_not_shared() -> None:
@@ -71,18 +82,18 @@ def test_what_no_window_reaches_is_not_shared() -> None:
     reach_ms = max(FAMILIES.families[0].reach_ms.values()) + SLACK_MS
     _apply(state, sharing, 5, at_ms=NOW_MS - reach_ms - 60_000)
     _apply(state, sharing, 6, at_ms=NOW_MS - reach_ms + 60_000)
-    assert len(list(sharing.owed(partition=1))) == 1
+    assert len(list(sharing.owed(state))) == 1
 
 
 def test_after_a_restart_every_minute_held_goes_out() -> None:
     """What the last owner may have counted and not sent, its successor sends: of all metrics, or of those new to it."""
     state, sharing = PartitionState(1), Sharing()
     _apply(state, sharing, 5)
-    assert list(sharing.owed(partition=1)) == []
+    assert list(sharing.owed(state)) == []
     sharing.adopt(FAMILIES, state, NOW_MS)
-    assert len(list(sharing.owed(partition=1))) == 1
+    assert len(list(sharing.owed(state))) == 1
     sharing.adopt(FAMILIES, state, NOW_MS)
-    assert list(sharing.owed(partition=1)) == []
+    assert list(sharing.owed(state)) == []
 
 
 def test_two_openings_of_a_minute_both_go_out() -> None:
@@ -93,5 +104,5 @@ def test_two_openings_of_a_minute_both_go_out() -> None:
     (series,) = state.series.values()
     state.drop(series, 0, NOW_MS - NOW_MS % 60_000)
     _apply(state, sharing, 6)
-    keys = [partials.parse_key(key) for _, key, _ in sharing.owed(partition=1)]
+    keys = [partials.parse_key(key) for _, key, _ in sharing.owed(state)]
     assert [key.shard.opened for key in keys if isinstance(key, PartialKey)] == [5, 6]

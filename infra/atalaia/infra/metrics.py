@@ -61,4 +61,8 @@ RECOVERED_EVENTS: Final = Counter(
 ROLLUPS: Final = Counter("atalaia_rollups_emitted_total", "Rollup rows published", ["granularity"])
 RULES: Final = Gauge("atalaia_rules", "Rules in force")
 TRANSITIONS: Final = Counter("atalaia_alert_transitions_total", "Alert transitions published", ["status"])
+PARTIALS: Final = Counter("atalaia_rule_partials_total", "Records sent to the homes of rules over several series")
+JUDGED_BEHIND: Final = Gauge(
+    "atalaia_shared_rules_behind_seconds", "Wall clock less the instant that a home has judged", ["partition"]
+)
 RESTORED: Final = Counter("atalaia_state_restored_records_total", "Changelog records read back")

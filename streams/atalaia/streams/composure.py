@@ -9,9 +9,10 @@ import structlog
 
 STALLED_AFTER: Final = timedelta(seconds=2)
 """Nothing that a worker does takes as long without a look at the clock in between."""
-COMPOSED_AFTER: Final = timedelta(seconds=3)
-"""By then it has fetched anew, and has heard from the group's coordinator if it was taken for dead: by default a
-heartbeat goes out every 2.5 s."""
+FETCHED_AFTER: Final = timedelta(seconds=2)
+"""By then it has fetched anew."""
+HEARTBEATS: Final = 3
+"""At least so many go out in a session; the coordinator answers one that comes too late with a refusal."""
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +24,8 @@ class Composure:
     vouch for anything until it has looked around.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, session_timeout: timedelta) -> None:
+        self._rest = max(FETCHED_AFTER, session_timeout / HEARTBEATS).total_seconds()
         self._seen: float | None = None
         self._composed_at = 0.0
 
@@ -34,8 +36,8 @@ class Composure:
         """
         if self._seen is not None and now - self._seen > STALLED_AFTER.total_seconds():
             log.warning("stalled", seconds=round(now - self._seen, 1))
-            self._composed_at = now + COMPOSED_AFTER.total_seconds()
-        elif now < self._composed_at - COMPOSED_AFTER.total_seconds():
+            self._composed_at = now + self._rest
+        elif now < self._composed_at - self._rest:
             self._composed_at = now  # the clock was set back
         self._seen = now
         return now >= self._composed_at

@@ -20,6 +20,8 @@ STRIDE_MS: Final = 5 * MINUTE_MS
 """Judged at a time where more has passed, so that nobody waits long for a home that catches up."""
 LOOKING_BACK_MS: Final = HOUR_MS
 """After a longer stop the time in between is not judged any more: nobody wants to be called about last night."""
+Version = tuple[int, int]
+"""Of a partial: its writer's epoch, and the last offset applied."""
 _LAGGING_MS: Final = LAGGING_AFTER // timedelta(milliseconds=1)
 
 
@@ -48,8 +50,8 @@ class Home:
         self._touched = True
         self._series: dict[bytes, SeriesKey | None] = {}
         self._newest: dict[bytes, int] = {}
-        self._versions: dict[str, dict[int, dict[bytes, int]]] = {name: {} for name in self.metrics}
-        """By metric, minute and record key: how much the partial in force has applied."""
+        self._versions: dict[str, dict[int, dict[bytes, Version]]] = {name: {} for name in self.metrics}
+        """By metric, minute and record key: the partial in force."""
         self._memos: dict[MemoKey, tuple[int, Any]] = {}
         self._written: dict[AlertKey, MemoKey] = {}
         self.adopt(families)
@@ -120,10 +122,11 @@ class Home:
         if value is None:
             versions.pop(key, None)
             return
-        window = partials.window_of(value)
-        if window.version < versions.get(key, -1):
+        epoch, window = partials.partial_of(value)
+        version = (epoch, window.version)
+        if version < versions.get(key, version):
             return
-        versions[key] = window.version
+        versions[key] = version
         self._newest[found.series] = max(minute_ms, self._newest.get(found.series, 0))
         shard = (found.shard.partition, found.shard.opened)
         self._touched = (

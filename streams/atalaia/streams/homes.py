@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +23,7 @@ import structlog
 
 from atalaia.alerting.rules import Rule
 from atalaia.alerting.transitions import Transition
-from atalaia.infra import kafka
+from atalaia.infra import kafka, metrics
 from atalaia.infra.settings import Settings
 from atalaia.schemas.topics import METRICS, RULE_PARTIALS
 from atalaia.streams.families import families
@@ -36,6 +36,9 @@ from atalaia.streams.reading import Reader
 TURN: Final = timedelta(milliseconds=20)
 """How often it is looked at what has come and what is due."""
 JUDGE_EVERY: Final = timedelta(milliseconds=100)
+MOST_ROUNDS: Final = 10
+"""Of reading before it is judged what has come so far; until a home has read everything there is no such end."""
+NO_END: Final = 1 << 62
 JUDGING_SHARE: Final = 0.25
 """When rules and series are many, judging takes at most about this share of the time."""
 MARK_EVERY: Final = timedelta(seconds=5)
@@ -76,6 +79,7 @@ class Homes:
         self._owed: list[PartialsRecord] = []
         self._closed = False
         self._busy = asyncio.Lock()
+        self._sharing = asyncio.Lock()
 
     # ── source partitions ─────────────────────────────────────────────────────────────────────────────────
 
@@ -83,7 +87,7 @@ class Homes:
         """Has a partition, whose state has just been restored, share what it holds."""
         partition.sharing.adopt(self._families, partition.state, partition.at(now_ms))
 
-    def share(self, partition: Partition, now_ms: int) -> None:
+    async def share(self, partition: Partition, now_ms: int) -> None:
         """Sends what homes have not heard of yet, and then the partition's clock."""
         clock = SourceClock(
             at_ms=partition.at(now_ms),
@@ -92,15 +96,21 @@ class Homes:
             generation=partition.generation,
             sent_ms=now_ms,
         )
-        records = partition.sharing.records(clock, partition=partition.state.partition, now=time.monotonic())
-        self._outputs.partials(records)
+        async with self._sharing:
+            cost_seconds = await self._outputs.partials(partition.sharing.records(clock, partition.state))
+            partition.sharing.shared(time.monotonic(), cost_seconds=cost_seconds)
+
+    async def owe_nothing(self, partition: Partition) -> None:
+        """Sends every minute of a partition that homes have not heard of yet: before its events count as done."""
+        async with self._sharing:
+            await self._outputs.partials(partition.sharing.owed(partition.state))
 
     # ── homes ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def turn(self, owned: Mapping[int, Partition], *, generation: int, composed: bool) -> None:
+    async def turn(self, owned: Mapping[int, Partition], *, generation: int, entitled: Callable[[], bool]) -> None:
         """Reads what has come, judges what is due and sends what follows; opens and closes homes.
 
-        Where the worker is not `composed`, it only reads.
+        `entitled` says at any moment whether the partitions are still ours; where they may not be, it only reads.
         """
         async with self._busy:
             for number in list(self._running):
@@ -110,10 +120,10 @@ class Homes:
             for number in sorted(self._families.homes & owned.keys()):
                 if number not in self._running and not self._closed:
                     await self._open(number, generation)
-            for number, running in list(self._running.items()):
+            for running in self._running.values():
                 await self._read(running)
                 # Whoever has lost the partition stops here: what follows doesn't wait for anything.
-                if self._running.get(number) is running and generation == running.generation and composed:
+                if running.begun and entitled():
                     self._work(running, time.monotonic(), _now_ms())
 
     async def replace_rules(self, rules: Sequence[Rule], partitions: Mapping[int, Partition]) -> None:
@@ -140,7 +150,7 @@ class Homes:
 
     def settled(self, owed: Sequence[PartialsRecord]) -> None:
         """Takes away what is owed no more."""
-        self._outputs.partials([(place, key, None) for place, key, _ in owed])
+        self._outputs.home_notes([(place, key, None) for place, key, _ in owed])
 
     async def close(self) -> None:
         """Frees every home's consumer; none is opened any more."""
@@ -162,13 +172,14 @@ class Homes:
 
     async def _read(self, running: _Running) -> None:
         home, reader = running.home, running.reader
-        while True:
+        rounds = MOST_ROUNDS if running.begun else NO_END
+        for _ in range(rounds):
             count = 0
             for count, (place, key, value) in enumerate(reader.read(), start=1):
                 home.take(place, key, value)
                 if count % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
-            if count == 0 or running.begun:
+            if count == 0:
                 break
         if reader.caught_up and not running.begun:
             running.begun = True
@@ -185,18 +196,17 @@ class Homes:
 
     def _work(self, running: _Running, now: float, now_ms: int) -> None:
         home = running.home
-        if not running.begun:
-            return
         if now >= running.judge_at and home.due(now_ms):
             self._tell(running, home.advance(now_ms))
             cost = time.monotonic() - now
             running.judge_at = now + max(JUDGE_EVERY.total_seconds(), cost / JUDGING_SHARE)
         if now - running.marked_at >= MARK_EVERY.total_seconds():
             running.marked_at = now
-            self._outputs.partials(home.marks())
+            self._outputs.home_notes(home.marks())
+            metrics.JUDGED_BEHIND.labels(str(home.number)).set(max(0.0, (now_ms - home.judged_ms) / 1000))
         if now - running.forgot_at >= FORGET_EVERY.total_seconds():
             running.forgot_at = now
-            self._outputs.partials(home.forget())
+            self._outputs.home_notes(home.forget())
 
     def _tell(self, running: _Running, transitions: Sequence[Transition]) -> None:
         """Sends transitions, and beside them what a successor needs to know."""
@@ -204,8 +214,8 @@ class Homes:
         records = self._outputs.alerts(transitions, watermark_ms=home.clocks.watermark_ms())
         owing = list(home.owing(transitions, records))
         self._owed += owing
-        self._outputs.partials(owing)
-        self._outputs.partials(home.memos())
+        self._outputs.home_notes(owing)
+        self._outputs.home_notes(home.memos())
 
 
 def _partitions(settings: Settings, topic: str) -> int:

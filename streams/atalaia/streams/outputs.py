@@ -104,8 +104,21 @@ class Outputs:
         self._publisher.send(ALERTS.name, key=fingerprint.encode(), value=record)
         self._publisher.poll()
 
-    def partials(self, records: Iterable[PartialsRecord]) -> None:
-        """What source partitions and homes of shared rules tell each other."""
+    async def partials(self, records: Iterable[PartialsRecord]) -> float:
+        """What source partitions tell the homes of shared rules; returns the seconds that took, as `rollups` does."""
+        seconds, started = 0.0, time.perf_counter()
+        for sent, (partition, key, value) in enumerate(records, start=1):
+            self._publisher.send(RULE_PARTIALS.name, key=key, value=value, partition=partition)
+            metrics.PARTIALS.inc()
+            if sent % YIELD_EVERY == 0:
+                seconds += time.perf_counter() - started
+                await asyncio.sleep(0)
+                started = time.perf_counter()
+        self._publisher.poll()
+        return seconds + time.perf_counter() - started
+
+    def home_notes(self, records: Iterable[PartialsRecord]) -> None:
+        """What a home of shared rules writes down for its successor."""
         for partition, key, value in records:
             self._publisher.send(RULE_PARTIALS.name, key=key, value=value, partition=partition)
         self._publisher.poll()

@@ -4,8 +4,8 @@ Five kinds, told apart by the key:
 
 - a *partial*: one opening of one minute of one series, whole. Its key is series, minute and shard, so a later one
   replaces an earlier one, and repeating one changes nothing; its value is the window as the state changelog holds it,
-  stamped with the last offset applied. Of two values the one that has applied more is in force. A home deletes those
-  that no rule reaches any more.
+  stamped with the writer's epoch and the last offset applied. Of two values that of the later owner is in force, and
+  of one owner's that which has applied more. A home deletes those that no rule reaches any more.
 - a *source clock*: how far a source partition has come. It follows every partial of what it vouches for in the same
   partition, so whoever has read the clock has read those.
 - a *mark*: how far a home has judged the rules that first read a metric.
@@ -114,9 +114,9 @@ def partial_key(series: bytes, window: Window, *, partition: int) -> bytes:
     return series + _MINUTE + b"%d:%d-%d" % (window.start_ms, partition, window.opened)
 
 
-def partial_value(window: Window) -> bytes:
-    """The whole state of a minute, as its record holds it."""
-    return orjson.dumps(window.dump())
+def partial_value(window: Window, *, epoch: int) -> bytes:
+    """The whole state of a minute, as its record holds it; `epoch` grows with every owner of a source partition."""
+    return orjson.dumps([epoch, window.dump()])
 
 
 def clock_key(partition: int) -> bytes:
@@ -194,9 +194,10 @@ def series_of(key: bytes) -> SeriesKey:
     return SeriesKey(tenant, metric_name, service_name, region, affiliate_id, unit, frequency, pairs)
 
 
-def window_of(value: bytes) -> Window:
-    """The minute that a partial holds."""
-    return restored(orjson.loads(value), Granularity.MINUTE, 0.0)
+def partial_of(value: bytes) -> tuple[int, Window]:
+    """The epoch of a partial, and the minute that it holds."""
+    epoch, dump = orjson.loads(value)
+    return epoch, restored(dump, Granularity.MINUTE, 0.0)
 
 
 def minute_stats(window: Window) -> MinuteStats:

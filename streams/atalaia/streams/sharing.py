@@ -16,6 +16,8 @@ SHARE_EVERY: Final = timedelta(milliseconds=100)
 """A minute that changes all the time goes out this often."""
 CLOCK_EVERY: Final = timedelta(milliseconds=500)
 """And the clock goes out this often where nothing changes."""
+SHARING_SHARE: Final = 0.1
+"""When series are many: sending takes at most about this share of the time, so it is done less often."""
 SLACK_MS: Final = timedelta(hours=1) // timedelta(milliseconds=1)
 """How much older than any rule reaches an event may be and still go out: a home may be judging an earlier time."""
 
@@ -31,8 +33,8 @@ class Sharing:
         self._reach_ms: dict[str, int] = {}
         self._places: dict[str, int] = {}
         self._pending: dict[tuple[bytes, int, int], tuple[Series, Window]] = {}
-        self._shared_at = 0.0
-        self._clock_at = 0.0
+        self._minutes_due = 0.0
+        self._clock_due = 0.0
 
     def adopt(self, families: Families, state: PartitionState, at_ms: int) -> None:
         """Works for these families from now on; of metrics new to them, every minute that is held goes out.
@@ -45,7 +47,7 @@ class Sharing:
         fresh = self._reach_ms.keys() - before
         if not fresh:
             return
-        self._clock_at = 0.0  # a place that has just come into use waits for a clock
+        self._clock_due = 0.0  # a place that has just come into use waits for a clock
         for series in state.series.values():
             if series.identity.metric_name in fresh:
                 for minute_ms in series.windows[0]:
@@ -64,23 +66,29 @@ class Sharing:
         """Whether something should go out at this moment of a monotonic clock (seconds)."""
         if not self._places:
             return False
-        if self._pending and now - self._shared_at >= SHARE_EVERY.total_seconds():
-            return True
-        return now - self._clock_at >= CLOCK_EVERY.total_seconds()
+        return now >= (self._minutes_due if self._pending else self._clock_due)
 
-    def records(self, clock: SourceClock, *, partition: int, now: float) -> Iterator[PartialsRecord]:
-        """What homes have not heard of yet, and then, to each place, the clock, which vouches for it."""
-        yield from self.owed(partition=partition)
-        self._shared_at = self._clock_at = now
-        key, value = partials.clock_key(partition), partials.clock_value(clock)
+    def shared(self, now: float, *, cost_seconds: float) -> None:
+        """Notes that everything went out, and what that took."""
+        wait = max(SHARE_EVERY.total_seconds(), cost_seconds / SHARING_SHARE)
+        self._minutes_due = now + wait
+        self._clock_due = now + max(CLOCK_EVERY.total_seconds(), wait)
+
+    def records(self, clock: SourceClock, state: PartitionState) -> Iterator[PartialsRecord]:
+        """What homes have not heard of yet, and then, to each place, the clock, which vouches for it.
+
+        The clock must have been read before: what changes while the caller takes these is for the next time.
+        """
+        yield from self.owed(state)
+        key, value = partials.clock_key(state.partition), partials.clock_value(clock)
         for number in sorted(set(self._places.values())):
             yield number, key, value
 
-    def owed(self, *, partition: int) -> Iterator[PartialsRecord]:
+    def owed(self, state: PartitionState) -> Iterator[PartialsRecord]:
         """The minutes alone: before a checkpoint says that their events are done."""
         pending, self._pending = self._pending, {}
         for series, window in pending.values():
             number = self._places.get(series.identity.metric_name)
             if number is not None:
-                key = partials.partial_key(series.key, window, partition=partition)
-                yield number, key, partials.partial_value(window)
+                key = partials.partial_key(series.key, window, partition=state.partition)
+                yield number, key, partials.partial_value(window, epoch=state.epoch)

@@ -74,7 +74,7 @@ class StreamWorker:
         self._outputs = Outputs(settings, self._registry)
         self._rules = RuleStore(settings)
         self._homes = Homes(settings, self._outputs, self._rules.rules(), threads=self._io_threads)
-        self._composure = Composure()
+        self._composure = Composure(settings.streams.session_timeout)
         self._partitions: dict[int, Partition] = {}
         self._restoring = asyncio.Lock()
         self._checkpointing = asyncio.Lock()
@@ -296,7 +296,7 @@ class StreamWorker:
 
     async def share(self) -> None:
         """A turn of shared rules: what their homes are owed goes out, and the homes that are ours do their work."""
-        generation, now_ms, composed = self.app.consumer_generation_id, _now_ms(), self._composure.at(time.time())
+        generation, now_ms = self.app.consumer_generation_id, _now_ms()
         assigned = {tp.partition: tp for tp in self._consumer.assignment() if tp.topic == METRICS.name}
         owned = {
             number: partition
@@ -306,8 +306,12 @@ class StreamWorker:
         for number, partition in owned.items():
             if partition.sharing.due(time.monotonic()):
                 self._look_at_lag(assigned[number], partition)
-                self._homes.share(partition, now_ms)
-        await self._homes.turn(owned, generation=generation, composed=composed)
+                await self._homes.share(partition, now_ms)
+        await self._homes.turn(
+            owned,
+            generation=generation,
+            entitled=lambda: self._composure.at(time.time()) and generation == self.app.consumer_generation_id,
+        )
 
     def _look_at_lag(self, tp: TP, partition: Partition) -> None:
         end = self._consumer.highwater(tp)
@@ -365,7 +369,7 @@ class StreamWorker:
             with metrics.CHECKPOINT_SECONDS.time():
                 owed = self._homes.owed()
                 for partition in list(self._partitions.values()):
-                    self._outputs.partials(partition.sharing.owed(partition.state))
+                    await self._homes.owe_nothing(partition)
                     await self._outputs.state(partition)
                 await asyncio.get_running_loop().run_in_executor(self._io_threads, self._outputs.flush)
                 self._homes.settled(owed)
