@@ -67,7 +67,7 @@ def test_a3_loads_as_prometheus_has_it() -> None:
     loaded = load(A3)
     assert loaded.problems == ()
     assert [(condition_text(rule), rule.severity) for rule in loaded.rules] == [
-        ('last of service_up{service_name="api"} over 5m == 0 for 1m, or silent for 2m', Severity.CRITICAL),
+        ('last of service_up{service_name="api"} over 5m == 0 for 1m, or silent for 1m', Severity.CRITICAL),
         (f"{FAILED} / {ALL} > 0.05 for 5m", Severity.CRITICAL),
         ("p95 of http_request_duration over 5m > 1000 ms for 5m", Severity.MEDIUM),
         ("last of memory_resident over 5m > 1500000000 By for 10m", Severity.MEDIUM),

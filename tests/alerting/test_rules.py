@@ -9,7 +9,17 @@ import pytest
 
 from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.document import from_document
-from atalaia.alerting.expressions import Calendar, Expression, Number, Period, Read, Rolling, Selector
+from atalaia.alerting.expressions import (
+    Calendar,
+    Expression,
+    Number,
+    Period,
+    Read,
+    Reduce,
+    Reduction,
+    Rolling,
+    Selector,
+)
 from atalaia.alerting.promql import parse, text
 from atalaia.alerting.rules import Comparison, Rule, RuleError, condition_text, tree
 
@@ -70,6 +80,10 @@ def test_texts_and_owners_decide_nothing() -> None:
     ("expression", "said"),
     [
         (Number(5), "expr reads no metric"),
+        (
+            Reduce(Reduction.SUM, Read(Selector("cpu_usage"), Aggregate.AVG, Rolling(timedelta(hours=1)))),
+            "expr a sum of averages means nothing",
+        ),
         (Read(Selector("cpu_usage"), Aggregate.SUM, Rolling(timedelta(hours=1))), "cpu_usage: the aggregate is sum"),
         (Read(Selector("cpu_usage"), Aggregate.MAX, Rolling(timedelta(days=99))), "the window is 99d"),
         (Read(Selector("cpu_usage"), Aggregate.MAX, Calendar(Period.DAY, "Mars")), "the zone is 'Mars'"),

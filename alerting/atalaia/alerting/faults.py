@@ -12,6 +12,7 @@ from atalaia.alerting import durations, sense
 from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.comparisons import Comparison
 from atalaia.alerting.expressions import Calendar, Expression, MatchOperator, Read, Rolling, reads
+from atalaia.alerting.promql.summing import sums_of_nothing
 from atalaia.schemas.catalogue import Kind, metric
 from atalaia.schemas.events import MAX_NAME_CHARACTERS
 
@@ -113,6 +114,10 @@ def _expression_faults(rule: Rule, expression: Expression) -> Iterator[Fault]:
         yield Fault(("metric",), f"is {rule.metric_name[:60]!r}, which the expression does not read")
     if rule.matchers or rule.window is not None or rule.aggregate is not Aggregate.LAST:
         yield Fault(("expr",), "says which series, aggregate and window; leave out where, aggregate and window")
+    if rule.absent_for is not None:
+        reason = "is for rules on single series; about several write absent(…) or absent_over_time(…) in expr"
+        yield Fault(("absent_for",), reason)
+    yield from (Fault(("expr",), reason) for reason in sums_of_nothing(expression))
     for leaf in leaves:
         yield from (Fault(("expr",), f"{leaf.selector.metric_name[:60]}: {fault}") for fault in _read_faults(leaf))
 

@@ -169,9 +169,9 @@ def condition_text(rule: Rule, *, unit: str | None = None) -> str:
     limit = "" if rule.comparison is None else f" {rule.comparison} {number_text(rule.threshold)}{measure}"
     steps = f" in {rule.needed} of {rule.of_last} steps" if rule.of_last > 1 else ""
     hold = f" for {durations.text(rule.hold)}" if rule.hold else ""
-    silent = f"silent for {durations.text(rule.absent_for + rule.hold)}" if rule.absent_for else ""
+    silent = f"silent for {durations.text(rule.absent_for)}" if rule.absent_for else ""
     if rule.comparison is None and rule.expression is None:
-        return f"{_value_text(rule)} {silent}"
+        return f"{_value_text(rule)} {silent}{hold}"
     return f"{_value_text(rule)}{limit}{steps}{hold}" + (f", or {silent}" if silent else "")
 
 

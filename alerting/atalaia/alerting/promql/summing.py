@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -46,6 +47,22 @@ def _pools(reduction: Reduction, aggregate: Aggregate | Quantile | CountWithin) 
     if isinstance(aggregate, CountWithin):
         return reduction is Reduction.SUM
     return aggregate in _POOLED.get(reduction, frozenset())
+
+
+def sums_of_nothing(expression: Expression) -> Iterator[str]:
+    """Why each sum in an expression means nothing, of those that do."""
+    match expression:
+        case Reduce(reduction=reduction, of=inner):
+            if reduction is Reduction.SUM and (reason := unsummable(inner)) is not None:
+                yield reason
+            yield from sums_of_nothing(inner)
+        case Apply(of=inner) | Absent(of=inner):
+            yield from sums_of_nothing(inner)
+        case Binary(left=left, right=right):
+            yield from sums_of_nothing(left)
+            yield from sums_of_nothing(right)
+        case _:
+            return
 
 
 def unsummable(expression: Expression) -> str | None:
