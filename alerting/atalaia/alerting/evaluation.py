@@ -18,7 +18,7 @@ sum of an additive metric if no value seen in the window was negative. (The kind
 negative money, so sums of money wait.)
 
 **Silence.** A rule with `absent_for` says of each series that it is absent from the moment on at which its latest event
-is that old.
+is that old. Where the rule says something else, too, its `for` and N of M are about that and not about the silence.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _silence(rule: Rule, absent_ms: int) -> Condition:
         zero_when_empty=False,
         minimum_count=0,
         minimum_completeness=0.0,
-        terms=states.terms(rule),
+        terms=states.terms(rule) if alone else Terms(keep_firing_ms=durations.milliseconds(rule.keep_firing)),
         needs_sketch=False,
         needs_ends=False,
         only_grows=False,

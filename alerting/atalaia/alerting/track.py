@@ -62,6 +62,8 @@ class Track:
     def due_ms(self, at_ms: int, *, spoke_ms: int) -> int:
         """The next instant at which the verdict, or what follows from it, may change without another event."""
         due = max(self.turns_ms, at_ms + 1)
+        if self.decisions:
+            due = min(due, max(self.decisions[-1].at_ms + AMENDABLE_MS, at_ms + 1))
         if self.window is not None:
             due = min(due, self.window.changes_ms)
             if at_ms < self.ready_ms:
@@ -76,9 +78,13 @@ class Track:
         due = states.due_ms(state, self.condition.terms)
         self.turns_ms = NEVER if due is None else due
 
-    def take(self, minute: MinuteStats) -> bool:
+    def take(self, minute: MinuteStats, at_ms: int) -> bool:
         """Takes note of events that may be late for what was told; whether they are."""
-        late = [decision.take(minute, self.condition) for decision in self.decisions]
+        late = [
+            decision.take(minute, self.condition)
+            for decision in self.decisions
+            if at_ms < decision.at_ms + AMENDABLE_MS
+        ]
         return any(late)
 
     def expires_ms(self, spoke_ms: int) -> int:

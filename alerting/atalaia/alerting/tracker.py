@@ -89,12 +89,12 @@ class Tracker:
             seen = buckets.add(minute, after_ms=after_ms) or seen
         for track in self.tracks.values():
             if track.decisions:
-                seen = track.take(minute) or seen
+                seen = track.take(minute, at_ms) or seen
         spoke_ms = min(minute.last_at, at_ms)
         if spoke_ms > self.spoke_ms and (self.spoke_ms or spoke_ms + self.absent_ms > after_ms):
             self.spoke_ms = spoke_ms
             if self.absent_ms < NEVER:
-                self.due_ms, seen = min(self.due_ms, self.judged_ms), True
+                self.due_ms, seen = min(self.due_ms, max(spoke_ms, self.judged_ms)), True
         if not seen:
             return False
         for window, buckets in self.windows:
@@ -181,6 +181,9 @@ class Tracker:
             if not now and step_ms > MINUTE_MS and (at_ms + 1) % step_ms:
                 due = min(due, at_ms - at_ms % step_ms + step_ms - MINUTE_MS)
                 continue
+            if not now and track.condition.absent_ms and spoke_ms > at_ms:  # it spoke only later
+                due = min(due, spoke_ms)
+                continue
             if not track.bare:
                 judgement = track.judge(at_ms, spoke_ms=spoke_ms)
                 if judgement.verdict is not track.verdict or at_ms >= track.turns_ms:
@@ -262,7 +265,8 @@ class Tracker:
         condition, value = track.condition, None if judgement is None else judgement.value
         stats = None if track.window is None else track.window.stats
         window = self._judged(track, at_ms)
-        if judgement is not None and window is not None and told in _DECISIONS and not state.turn:
+        decides = told is AlertStatus.FIRING or (told is AlertStatus.RESOLVED and not condition.absent_ms)
+        if judgement is not None and window is not None and decides and not state.turn:
             decision = Decision(told, at_ms, state.since_ms, state.episode, window, value, None)
             decision.stats = None if stats is None else stats.copy(with_sketch=condition.needs_sketch)
             kept = [] if told is AlertStatus.FIRING else track.decisions[:1]
@@ -319,7 +323,6 @@ class Tracker:
             track.decisions = []
 
 
-_DECISIONS: Final = frozenset({AlertStatus.FIRING, AlertStatus.RESOLVED})
 _SAID: Final = {AlertStatus.FIRING: "fired", AlertStatus.RESOLVED: "resolved"}
 
 
