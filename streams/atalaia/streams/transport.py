@@ -14,17 +14,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, AppT, ConsumerMessage
 
+from atalaia.streams.hearing import Hearing
+
 FRESH_SECONDS = 0.02
 """How long a fetch may take that was sent off just now."""
-
-HEARD_WITHIN: Final = timedelta(seconds=5)
-"""A broker answers a fetch that finds nothing within half a second."""
 
 BeforeCommit = Callable[[], Awaitable[None]]
 
@@ -50,6 +48,7 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._finished: dict[TP, int] = {}
+        self._hearing: dict[TP, Hearing] = {}
         super().__init__(*args, **kwargs)
 
     def finish(self, tp: TP, *, generation: int, next_offset: int) -> bool:
@@ -70,18 +69,16 @@ class BatchConsumer(driver.Consumer):
             return None
 
     def reached_end(self, tp: TP, position: int, *, now: float) -> bool:
-        """Whether nothing waited in Kafka from `position` on, by what the broker said at most HEARD_WITHIN ago.
-
-        `now` is in seconds of the wall clock. A broker that does not answer has not said that nothing happens.
-        """
+        """Whether nothing waits in Kafka from `position` on, by a word of the broker that can be trusted at `now`."""
         end = self.highwater(tp)
-        if end is None or position < end:
-            return False
         try:
             heard_ms = self._thread._ensure_consumer().last_poll_timestamp(tp)  # noqa: SLF001 - Faust has no public way to ask
         except AssertionError:  # as above
             return False
-        return heard_ms is not None and now - heard_ms / 1000 <= HEARD_WITHIN.total_seconds()
+        if end is None or heard_ms is None:
+            return False
+        trusted = self._hearing.setdefault(tp, Hearing()).trusts(heard_ms / 1000, now)
+        return trusted and position >= end
 
     def on_buffer_full(self, tp: TP) -> None:
         """Leaves batched partitions among those that are fetched: a full queue holds up the next fetch by itself.
@@ -168,6 +165,8 @@ class BatchConsumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Forgets how far the last generation had come: its state is gone, and with it what a late batch finished."""
         self._finished.clear()
+        heard = max((each.heard for each in self._hearing.values()), default=0.0)
+        self._hearing = {tp: Hearing(heard) for tp in assigned}
         await super().on_partitions_assigned(assigned, generation_id)
 
     @property
