@@ -157,3 +157,15 @@ def test_labels_of_a_group_are_those_of_its_rules() -> None:
         "[{alert: A, expr: up < 1}, {alert: B, expr: up < 1, labels: {severity: P0}}]}]"
     )
     assert [(rule.severity, rule.owner) for rule in loaded.rules] == [(Severity.LOW, "web"), (Severity.CRITICAL, "web")]
+
+
+def test_ten_thousand_rules_with_a_few_bad_ones() -> None:
+    """A large file is loaded whole, but for the rules with problems."""
+
+    def written(n: int) -> str:
+        comparison = "> >" if n % 1000 == 7 else ">"
+        return f"{{alert: Rule {n}, expr: 'max(cpu_usage) {comparison} {n}'}}"
+
+    loaded = load("groups: [{rules: [" + ",\n".join(map(written, range(10_000))) + "]}]")
+    assert (len(loaded.rules), len(loaded.problems)) == (9_990, 10)
+    assert (loaded.problems[0].line, loaded.problems[0].message[:13]) == (8, "expr: > stand")

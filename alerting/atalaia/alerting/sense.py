@@ -54,6 +54,7 @@ def step(window: timedelta) -> timedelta:
     return next(slide for longest, slide in _STEPS if window <= longest)
 
 
+@lru_cache(maxsize=1024)
 def window_fault(window: timedelta) -> str | None:
     """What is wrong with the length of a rolling window, if anything.
 

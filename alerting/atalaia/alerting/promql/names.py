@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from atalaia.schemas.catalogue import Kind, Metric, catalogue, metric
@@ -31,6 +32,7 @@ class Component(NamedTuple):
     part: str | None
 
 
+@lru_cache(maxsize=4096)
 def component(written: str) -> Component:
     """What a metric's name means.
 
