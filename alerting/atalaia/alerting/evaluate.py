@@ -46,6 +46,7 @@ _LATEST: Final = Rolling(LOOK_BACK)
 class _Context(NamedTuple):
     source: Source
     at_ms: int
+    known: dict[Expression, list[Sample]]
     silence_is_zero: bool = True
 
 
@@ -61,10 +62,18 @@ def evaluate(expression: Expression, source: Source, at_ms: int) -> list[Sample]
     scalar = _scalar(expression)
     if scalar is not None:
         return [Sample((), scalar)]
-    return _vector(expression, _Context(source, at_ms))
+    return _vector(expression, _Context(source, at_ms, {}))
 
 
 def _vector(expression: Expression, context: _Context) -> list[Sample]:
+    """The samples of a part; equal parts of an expression are computed once. Nobody changes the list."""
+    found = context.known.get(expression)
+    if found is None:
+        found = context.known[expression] = _computed(expression, context)
+    return found
+
+
+def _computed(expression: Expression, context: _Context) -> list[Sample]:
     match expression:
         case Read():
             return _read(expression, context)
@@ -154,7 +163,7 @@ def _together(group: Sequence[Sample]) -> Sample:
 
 
 def _absent(node: Absent, context: _Context) -> list[Sample]:
-    if _vector(node.of, context._replace(silence_is_zero=False)):
+    if _vector(node.of, context._replace(known={}, silence_is_zero=False)):
         return []
     return [Sample(node.labels, 1.0)]
 

@@ -14,15 +14,39 @@ Every node but `Number` is a vector: a value for each set of labels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import re2
 
 from atalaia.alerting.aggregates import Aggregate, CountWithin, Quantile
+
+_Node = TypeVar("_Node")
+
+
+def _hashed_once(node: type[_Node]) -> type[_Node]:
+    """Values of a frozen class remember their hash: trees are deep, and looked up at every verdict.
+
+    Pickles leave it out: another process hashes texts differently.
+    """
+    compute = node.__hash__
+
+    def hashed(self: Any) -> int:
+        found: int | None = self.__dict__.get("_hash")
+        if found is None:
+            found = self.__dict__["_hash"] = compute(self)
+        return found
+
+    def state(self: Any) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_hash"}
+
+    for name, method in (("__hash__", hashed), ("__getstate__", state)):
+        setattr(node, name, method)
+    return node
+
 
 Labels = tuple[tuple[str, str], ...]
 """Names and values, sorted by name; a label that is not there has no entry."""
@@ -72,6 +96,7 @@ class Matcher:
         return re2.compile(self.value)
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Selector:
     """The series of one metric whose labels meet every matcher."""
@@ -132,6 +157,7 @@ class Calendar:
 Span = Rolling | Calendar
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Read:
     """One aggregate of the events of a window: of each series (`grouping` None), or of each group's pooled events.
@@ -162,6 +188,7 @@ class Reduction(StrEnum):
     BOTTOMK = "bottomk"
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Reduce:
     """One number of each group of numbers; `topk` and `bottomk` keep that many of each group, labels and all."""
@@ -190,6 +217,7 @@ class Function(StrEnum):
     CLAMP_MAX = "clamp_max"
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Apply:
     """A function of each number; `arguments` are those after the first."""
@@ -237,6 +265,7 @@ class Matching:
     """Labels of the one side that the result takes along."""
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Binary:
     """Two expressions and an operator. `as_bool`: a comparison gives 1 or 0 instead of filtering."""
@@ -250,6 +279,7 @@ class Binary:
     """Of a division: where the right side is nearer to zero than this, there is no value."""
 
 
+@_hashed_once
 @dataclass(frozen=True)
 class Absent:
     """One where the expression has no value at all; `labels` are those that its selector asks for by equality."""
@@ -285,3 +315,22 @@ def reads(expression: Expression) -> Iterator[Read]:
             yield from reads(right)
         case Number():
             return
+
+
+def interned(expression: Expression, known: dict[Expression, Expression] | None = None) -> Expression:
+    """The same tree, in which equal parts are one object, so that they are recognised at once.
+
+    >>> leaf = Read(Selector("m"), Aggregate.LAST, Rolling(LOOK_BACK))
+    >>> tree = interned(Binary(Operator.DIVIDE, leaf, Read(Selector("m"), Aggregate.LAST, Rolling(LOOK_BACK))))
+    >>> isinstance(tree, Binary) and tree.left is tree.right
+    True
+    """
+    known = {} if known is None else known
+    match expression:
+        case Reduce(of=inner) | Apply(of=inner) | Absent(of=inner):
+            expression = replace(expression, of=interned(inner, known))
+        case Binary(left=left, right=right):
+            expression = replace(expression, left=interned(left, known), right=interned(right, known))
+        case _:
+            pass
+    return known.setdefault(expression, expression)

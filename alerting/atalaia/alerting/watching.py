@@ -11,7 +11,7 @@ from functools import cached_property
 from atalaia.alerting import durations, evaluation, outlook, spans
 from atalaia.alerting.evaluate import EvaluationError, Sample, evaluate
 from atalaia.alerting.evaluation import Condition
-from atalaia.alerting.expressions import Expression, Labels, reads
+from atalaia.alerting.expressions import Expression, Labels, interned, reads
 from atalaia.alerting.readings import Source, accumulates
 from atalaia.alerting.rules import Rule, tree
 from atalaia.alerting.standing import Finding
@@ -30,7 +30,7 @@ class Watch:
     @cached_property
     def observed(self) -> Expression:
         """What has a value wherever there is data."""
-        return outlook.observed(self.expression)
+        return interned(outlook.observed(self.expression))
 
     def find(self, source: Source, at_ms: int) -> list[Sample] | EvaluationError:
         """The value of every label set at an instant, or why there is none."""
@@ -60,7 +60,7 @@ class Watch:
 
 def watch(rule: Rule, *, settle: bool) -> Watch:
     """A rule made ready; without `settle` a verdict is given on whatever is there."""
-    expression = tree(rule)
+    expression = interned(tree(rule))
     settle_ms = 0
     if settle and outlook.must_settle(expression, rule.comparison):
         settle_ms = max(spans.step_of(leaf) for leaf in reads(expression) if accumulates(leaf))
