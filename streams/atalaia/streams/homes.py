@@ -35,7 +35,7 @@ from atalaia.streams.reading import Reader
 
 TURN: Final = timedelta(milliseconds=20)
 """How often it is looked at what has come and what is due."""
-JUDGE_EVERY: Final = timedelta(milliseconds=100)
+JUDGE_EVERY: Final = timedelta(milliseconds=50)
 MOST_ROUNDS: Final = 10
 """Of reading before it is judged what has come so far; until a home has read everything there is no such end."""
 NO_END: Final = 1 << 62

@@ -12,9 +12,9 @@ from atalaia.streams.partials import PartialsRecord, SourceClock
 from atalaia.streams.state import PartitionState, Series
 from atalaia.streams.window import Window
 
-SHARE_EVERY: Final = timedelta(milliseconds=100)
+SHARE_EVERY: Final = timedelta(milliseconds=50)
 """A minute that changes all the time goes out this often."""
-CLOCK_EVERY: Final = timedelta(milliseconds=500)
+CLOCK_EVERY: Final = timedelta(milliseconds=250)
 """And the clock goes out this often where nothing changes."""
 SHARING_SHARE: Final = 0.1
 """When series are many: sending takes at most about this share of the time, so it is done less often."""
