@@ -24,7 +24,7 @@ from atalaia.alerting.lint import lint
         ({"aggregate": "count", "window": "5m", "condition": "< 0"}, "a count is not below zero"),
         ({"for": "30s"}, "a single event can hold that long"),
         ({"aggregate": "count", "window": "1m"}, "the running one, which begins empty"),
-        ({"summary": "{{ humanize $value }}"}, "which stays as it is"),
+        ({"summary": "{{ query $value }}"}, "which stays as it is"),
         ({"summary": "{{ $labels.hst }}"}, "names the label 'hst', which no series has"),
     ],
 )
