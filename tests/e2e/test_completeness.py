@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterable, Iterator
 
 import pytest
 from benchmarks import lab
-from confluent_kafka import Producer
+from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 
 from atalaia.alerting import publishing
 from atalaia.alerting.document import from_document
 from atalaia.alerting.silence import Silence
 from atalaia.alerting.subscribe import Alert, subscribe
-from atalaia.infra import clickhouse
+from atalaia.infra import clickhouse, kafka
 from atalaia.infra.local.stack import LocalStack
 from atalaia.infra.settings import librdkafka
+from atalaia.producers import Producer as Metrics
 from atalaia.producers.records import Origin, avro_text, metric_template
+from atalaia.schemas import codec
 from atalaia.schemas.codec import frame_header
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.registry import Registry
-from atalaia.schemas.topics import METRICS, PARTITIONER
+from atalaia.schemas.topics import ALERTS, METRICS, PARTITIONER
 from atalaia.schemas.windows import MINUTE_MS
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SHORT_SESSION = {"ATALAIA_STREAMS__SESSION_TIMEOUT": "PT3S"}
 METRIC = "completeness_probe"
@@ -39,17 +43,27 @@ RULE = {
 }
 
 
+ALIVE = {
+    "id": "sign-of-life",
+    "name": "Sign of life",
+    "metric": "sign_of_life_probe",
+    "absent_for": "1m",
+    "severity": "high",
+}
+
+
 @pytest.fixture(scope="module")
 def workers(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, lab.Worker]]:
     """A stream worker that has its partitions, and a sink."""
-    publishing.publish(stack.settings, [from_document(RULE)], by="test", at_ms=time.time_ns() // 1_000_000)
+    rules = [from_document(RULE), from_document(ALIVE)]
+    publishing.publish(stack.settings, rules, by="test", at_ms=time.time_ns() // 1_000_000)
     folder = tmp_path_factory.mktemp("completeness")
     with (
         lab.Worker("stream", stack, folder / "stream.log", SHORT_SESSION) as stream,
         lab.Worker("sink", stack, folder / "sink.log") as sink,
     ):
         lab.await_condition(
-            lambda: len(stream.partitions()) == 4 and stream.metrics().get("atalaia_rules", 0) > 0,
+            lambda: len(stream.partitions()) == 4 and stream.metrics().get("atalaia_rules", 0) > 1,
             lambda: lab.tail(stream.log),
             within_seconds=60,
         )
@@ -146,3 +160,48 @@ def test_a_rule_waits_for_what_is_missing(stack: LocalStack, workers: dict[str, 
     decided = next(alert for alert in alerts if alert.status is not AlertStatus.FIRING)  # which it may be on the way
     assert (decided.status, decided.episode_id) == (AlertStatus.RESOLVED, fired.episode_id)
     assert "silence" not in decided.annotations
+
+
+def test_a_broker_that_does_not_answer_is_no_silent_service(stack: LocalStack, workers: dict[str, lab.Worker]) -> None:
+    """A sign of life that waits in the service's buffer while the broker stands still comes in time."""
+    assert workers["stream"].running
+    settings, broker = stack.settings, stack.status("kafka").pid
+    assert broker is not None
+    with Metrics(settings.kafka.bootstrap_servers, service_name="e2e-alive", registry=settings.registry.url) as service:
+        service.emit(ALIVE["metric"], 1.0)
+        assert service.flush(30).acknowledged == 1
+        time.sleep(40)  # the silence that is allowed
+        os.kill(broker, signal.SIGSTOP)
+        try:
+            service.emit(ALIVE["metric"], 1.0)
+            time.sleep(25)  # and the fault, by which a minute has passed
+        finally:
+            os.kill(broker, signal.SIGCONT)
+        assert service.flush(60).acknowledged == 2
+    read = workers["stream"].metrics()["atalaia_records_read_total"]
+    lab.await_condition(
+        lambda: lab.lag(settings, settings.streams.application, [METRICS.name]) == 0,
+        lambda: f"everything read and committed, {read} so far ({lab.tail(workers['stream'].log, 5)})",
+        within_seconds=60,
+    )
+    assert workers["stream"].running
+    assert _told(stack, ALIVE["id"]) == []
+
+
+def _told(stack: LocalStack, rule_id: str) -> list[str]:
+    """The statuses of a rule's alerts that the alerts topic holds now."""
+    kafka_settings = stack.settings.kafka
+    places = kafka.partitions_of(kafka_settings, [ALERTS.name])
+    ends = kafka.end_offsets(kafka_settings, places)
+    left = sum(high - low for low, high in ends.values())
+    reader = kafka.reader(kafka_settings, "test-told", log_level=0)
+    try:
+        reader.assign([TopicPartition(each.topic, each.partition, OFFSET_BEGINNING) for each in places])
+        found = []
+        while left > 0:
+            messages = reader.consume(left, timeout=1.0)
+            left -= len(messages)
+            found += [codec.decode("AlertEvent", (each.value() or b"")[codec.HEADER_BYTES :]) for each in messages]
+    finally:
+        reader.close()
+    return [alert["status"] for alert in found if alert["rule_id"] == rule_id]
