@@ -29,6 +29,7 @@ _MATCHINGS: Final = frozenset({"on", "ignoring", "group_left", "group_right", "f
 _GROUPINGS: Final = frozenset({"by", "without"})
 RESERVED: Final = AGGREGATIONS | _WORD_OPERATORS | _MATCHINGS | _GROUPINGS | {"bool", "offset", "inf", "nan"}
 _OPERATORS: Final = frozenset({"+", "-", "*", "/", "%", "^", "==", "!=", ">", "<", ">=", "<="})
+_COMPARING: Final = frozenset({"=", "!=", "=~", "!~"})
 _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
 
 _TOKEN: Final = re.compile(
@@ -82,6 +83,8 @@ class Scan:
     anchors: list[Anchor] = field(default_factory=list)
     parts: list[tuple[int, int]] = field(default_factory=list)
     """The innermost come first."""
+    texts: list[Token] = field(default_factory=list)
+    """The values of labels."""
 
 
 def scan(expression: str) -> Scan:
@@ -151,7 +154,7 @@ class _Scanner:
                 self._name(token)
             case _ if token.text == "{":
                 self._anchor(Kind.SELECTOR, token)
-                self.found.parts.append((token.start, self._skip(token)))
+                self.found.parts.append((token.start, self._matchers(token)))
             case _ if token.text == "(":
                 self._open(token, None)
             case _ if token.text in {"+", "-"}:
@@ -177,7 +180,7 @@ class _Scanner:
         else:
             self._anchor(Kind.SELECTOR, token)
             if after == "{":
-                self.found.parts.append((token.start, self._skip(self._next())))
+                self.found.parts.append((token.start, self._matchers(self._next())))
 
     def _operator(self, token: Token) -> None:
         word = token.text.lower()
@@ -223,6 +226,32 @@ class _Scanner:
         if self.at >= len(self.tokens) or self.tokens[self.at].kind is not Kind.NUMBER:
             self._fail(token, "offset needs a duration, such as 1h or 7d")
         self.at += 1
+
+    def _matchers(self, opened: Token) -> int:
+        """Goes on after the matchers of a selector; where that is."""
+        while self._peek() != "}":
+            label = self._within(opened)
+            if label.kind not in {Kind.WORD, Kind.STRING}:
+                self._fail(label, f"{label.text[:40]} stands where a label should be, as in label='value'")
+            if self._peek() in _COMPARING:
+                self._next()
+                value = self._within(opened)
+                if value.kind is not Kind.STRING:
+                    self._fail(value, f"a label's value is a text: write {value.text[:40]!r} in quotes")
+                self.found.texts.append(value)
+            elif label.kind is Kind.WORD or self._peek() not in {",", "}"}:
+                self._fail(label, f"{label.text[:40]} needs one of =, !=, =~, !~ and a value in quotes after it")
+            if self._peek() not in {",", "}"}:
+                self._fail(self._within(opened), f"a comma is missing before {self.tokens[self.at - 1].text[:40]}")
+            if self._peek() == ",":
+                self._next()
+        return self._next().end
+
+    def _within(self, opened: Token) -> Token:
+        """The next word, which a bracket is still open for."""
+        if self.at >= len(self.tokens):
+            self._fail(opened, f"this {opened.text} is not closed; a {_CLOSING[opened.text]} is missing")
+        return self._next()
 
     def _skip(self, opened: Token) -> int:
         """Goes on after what closes a bracket within which there are no nodes; where that is."""

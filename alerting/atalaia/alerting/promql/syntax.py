@@ -13,6 +13,7 @@ from atalaia.alerting.expressions import MatchOperator
 from atalaia.alerting.promql.places import PromqlError
 from atalaia.alerting.promql.scanning import Anchor, Kind, Scan, scan
 
+_ILLEGAL: Final = re.compile(r"illegal regex for (.*)", re.DOTALL)
 _NAMED: Final = re.compile(r"'([A-Za-z_][A-Za-z0-9_]*)'")
 _OPERATORS: Final = {
     "Equal": MatchOperator.EQUAL,
@@ -109,6 +110,9 @@ def read(expression: str) -> Node:
 
 def _located(expression: str, scanned: Scan, message: str) -> PromqlError:
     """The parser's error with a place: the innermost part that fails by itself, or the first that it names."""
+    if (found := _ILLEGAL.search(message)) is not None:
+        places = (value.start for value in scanned.texts if found[1] in value.text or "\\" in value.text)
+        return PromqlError(_plain(message), expression=expression, offset=next(places, 0))
     for start, end in scanned.parts:
         try:
             promql_parser.parse(expression[start:end])
