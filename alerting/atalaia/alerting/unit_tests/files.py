@@ -116,7 +116,7 @@ class _Reader:
             if not matching:
                 self._problem(each, f"{written} is no file beside {self.found.path.name}")
             self.found.rule_files += matching
-        self.found.evaluation_interval = self._duration(fields.get("evaluation_interval"), MINUTE)
+        self.found.evaluation_interval = self._interval(fields.get("evaluation_interval"), MINUTE)
         for each in self._list(fields.get("tests")):
             self.found.tests.append(self._test(each))
 
@@ -126,7 +126,7 @@ class _Reader:
         name = fields.get("name")
         return Test(
             name=f"line {node.line}" if name is None else str(name.value),
-            interval=self._duration(fields.get("interval"), self.found.evaluation_interval),
+            interval=self._interval(fields.get("interval"), self.found.evaluation_interval),
             inputs=inputs,
             alert_tests=[self._alert_test(each) for each in self._list(fields.get("alert_rule_test"))],
             expression_tests=[self._expression_test(each) for each in self._list(fields.get("promql_expr_test"))],
@@ -189,6 +189,13 @@ class _Reader:
             self._problem(node, "must be a list")
             return []
         return node.value
+
+    def _interval(self, node: Node | None, default: timedelta) -> timedelta:
+        found = self._duration(node, default)
+        if node is not None and not found:
+            self._problem(node, "must be longer than 0s")
+            return default
+        return found
 
     def _duration(self, node: Node | None, default: timedelta) -> timedelta:
         if node is None or node.value is None:
