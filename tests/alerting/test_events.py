@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +18,12 @@ from atalaia.alerting.judge import Judge
 from atalaia.alerting.rules import Rule
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas import codec
+from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey
 
 NOON_MS = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()) * 1000
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+CPU = SeriesKey("default", "cpu_usage", "web", None, None, "%", "real_time")
 
 
 def fire(rule: Rule, series: SeriesKey, value: float) -> Transition:
@@ -104,3 +107,22 @@ def test_the_unit_is_that_of_the_value(aggregate: str, metric: str, unit: str) -
     series = SeriesKey("default", metric, "web", None, None, base, "real_time")
     event = decoded(fire(rule, series, 10.0))
     assert (event["unit"], unit in event["condition"] or unit == "1") == (unit, True)
+
+
+@pytest.mark.parametrize("wished", [True, False])
+def test_amendments_are_told_to_people_only_where_the_rule_wishes_it(wished: bool) -> None:  # noqa: FBT001 - a wish
+    """What late data changed is always recorded; channels and recipients go along only with `notify_amendments`."""
+    written = {"name": "x", "metric": "cpu_usage", "condition": "> 90", "channels": ["slack"], "recipients": ["#ops"]}
+    fired = fire(from_document(written | {"notify_amendments": wished}), CPU, 95.0)
+    assert decoded(fired)["channels"] == ["slack"]
+    amended = decoded(replace(fired, status=AlertStatus.AMENDED, turn=7))
+    assert (amended["channels"], amended["recipients"]) == ((["slack"], ["#ops"]) if wished else ([], []))
+    assert amended["episode_id"] == decoded(fired)["episode_id"]
+
+
+def test_a_level_says_its_own_condition() -> None:
+    """Threshold, severity and condition of an alert are those of the threshold that it is about."""
+    rule = from_document({"name": "x", "metric": "cpu_usage", "condition": ">", "thresholds": {"low": 80, "high": 90}})
+    fired = replace(fire(rule, CPU, 85.0), level=rule.levels[0])
+    told = decoded(fired)
+    assert (told["threshold"], told["severity"], told["condition"]) == (90.0, "high", "cpu_usage > 90 %")

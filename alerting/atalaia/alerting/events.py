@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
 from atalaia.alerting import templates
-from atalaia.alerting.rules import condition_text, number_text, unit_of, unit_text
+from atalaia.alerting.rules import Level, Rule, condition_text, number_text, unit_of, unit_text
 from atalaia.alerting.transitions import Transition
+from atalaia.schemas.events import AlertStatus
+
+_AMENDING: Final = frozenset({AlertStatus.AMENDED, AlertStatus.RETRACTED})
+"""What is recorded, and told to people only where the rule wishes it."""
 
 
 def record(transition: Transition) -> dict[str, Any]:
@@ -14,6 +19,7 @@ def record(transition: Transition) -> dict[str, Any]:
     rule = transition.rule
     unit = rule.unit if transition.series is None else unit_of(rule, transition.series.unit)
     window_start, window_end = transition.window or (None, None)
+    told = rule.notify_amendments or transition.status not in _AMENDING
     return {
         "alert_id": transition.alert_id,
         "fingerprint": transition.fingerprint,
@@ -31,16 +37,23 @@ def record(transition: Transition) -> dict[str, Any]:
         "labels": transition.labels,
         "annotations": _annotations(transition, unit),
         "actions": list(rule.actions),
-        "channels": [channel.value for channel in rule.channels],
-        "recipients": list(rule.recipients),
+        "channels": [channel.value for channel in rule.channels] if told else [],
+        "recipients": list(rule.recipients) if told else [],
         "value": transition.value,
         "threshold": transition.threshold,
-        "condition": condition_text(rule, unit=unit),
+        "condition": condition_text(_judged(rule, transition.level), unit=unit),
         "unit": unit,
         "window_start": window_start,
         "window_end": window_end,
         "completeness": None if transition.evidence is None else transition.evidence.completeness,
     }
+
+
+def _judged(rule: Rule, level: Level | None) -> Rule:
+    """The rule as if the level were its own threshold."""
+    if level is None:
+        return rule
+    return replace(rule, threshold=level.threshold, recovery=level.recovery, levels=())
 
 
 def _annotations(transition: Transition, unit: str) -> dict[str, str]:

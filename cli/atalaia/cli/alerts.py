@@ -45,7 +45,7 @@ def tail(  # noqa: PLR0917 - each is an option of the command line
     follow: Annotated[bool, typer.Option(help="Go on as they come; Ctrl-C ends it.")] = True,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show alert transitions: pending, firing, resolved."""
+    """Show alert transitions: pending, firing, resolved, and what is between and after them."""
     settings = context.start()
     spans = records.spans(settings.kafka, [ALERTS.name])
     if not spans:

@@ -48,7 +48,15 @@ SHORT_NAMES: Final = {
 SEARCHED_RECORDS: Final = 20_000
 """With --metric the last records are looked for among this many of each partition: a search that ends."""
 
-_STATUS_STYLES: Final = {"firing": "bold red", "pending": "yellow", "resolved": "green", "inactive": "dim"}
+_STATUS_STYLES: Final = {
+    "firing": "bold red",
+    "recovering": "magenta",
+    "pending": "yellow",
+    "resolved": "green",
+    "inactive": "dim",
+    **dict.fromkeys(("no_data", "error", "awaiting_data"), "bold yellow"),
+    **dict.fromkeys(("amended", "retracted"), "cyan"),
+}
 
 _EPILOG: Final = """\
 Examples:
