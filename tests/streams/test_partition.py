@@ -267,3 +267,59 @@ def test_a_backfill_that_comes_alone_pages_nobody(caught_up: bool) -> None:  # n
     assert len(partition.judge) == 0
     _apply(partition, group(3, NOW_MS, 5.0))
     assert [told.status for told in partition.judge_touched(NOW_MS)] == [AlertStatus.FIRING]
+
+
+COMPLETE_ENOUGH = from_document(
+    {
+        "id": "complete-enough",
+        "name": "Complete enough",
+        "metric": "api_response_time",
+        "aggregate": "avg",
+        "window": "5m",
+        "condition": "> 100",
+        "min_completeness": 0.8,
+    }
+)
+
+
+def _decided(partition: Partition, *groups: Group) -> list[AlertStatus]:
+    _apply(partition, *groups)
+    return [transition.status for transition in partition.judge_touched(NOW_MS)]
+
+
+def test_a_verdict_awaits_events_that_are_missing() -> None:
+    """A rule says nothing while too much of its window is missing, and decides when that has come."""
+    partition = _partition()
+    partition.caught_up = True
+    partition.judge.replace_rules([COMPLETE_ENOUGH], NOW_MS)
+    minute_before = NOW_MS - NOW_MS % 60_000 - 60_000
+    assert _decided(partition, group(0, minute_before, 200.0, counted=(7, 0))) == [AlertStatus.FIRING]
+    assert _decided(partition, group(1, NOW_MS, 0.0, counted=(7, 3))) == [AlertStatus.AWAITING_DATA]
+    assert _decided(partition, group(2, NOW_MS, 0.0, counted=(7, 2))) == []
+    assert _decided(partition, group(3, NOW_MS, 0.0, counted=(7, 1))) == [AlertStatus.RESOLVED]
+
+
+def test_what_fills_a_gap_from_before_the_rule_is_no_event() -> None:
+    """A rule that came after a gap does not hold the minute that lacked events: what fills it is taken for nothing."""
+    partition, log = _partition(), dict[bytes, bytes]()
+    partition.caught_up = True
+    long_before = NOW_MS - 120_000
+    _apply(partition, group(0, long_before, 1.0, counted=(7, 0)), group(1, long_before, 1.0, counted=(7, 4)))
+    partition.judge.replace_rules([COMPLETE_ENOUGH], NOW_MS)
+    _apply(partition, group(2, NOW_MS, 1.0, counted=(7, 1)), group(3, NOW_MS, 1.0, counted=(7, 2)))
+    assert partition.judge_touched(NOW_MS) == []
+    log.update((key, value) for key, value in partition.changes() if value is not None)
+    after = _partition()
+    after.judge.replace_rules([COMPLETE_ENOUGH], NOW_MS)
+    list(after.load(log, touched=0.0))
+    after.caught_up = True
+    assert _decided(after, group(4, NOW_MS, 1_000.0, counted=(7, 3))) == [AlertStatus.FIRING]
+
+
+def test_services_that_lose_events_are_known() -> None:
+    """Tenant and service of a series that misses events; filled, it is none any more."""
+    partition = _partition()
+    _apply(partition, group(0, NOW_MS, 1.0, counted=(7, 0)), group(1, NOW_MS, 1.0, counted=(7, 2)))
+    assert partition.lossy_services() == {("default", "checkout")}
+    _apply(partition, group(2, NOW_MS, 1.0, counted=(7, 1)))
+    assert partition.lossy_services() == set()

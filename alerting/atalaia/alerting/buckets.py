@@ -22,7 +22,8 @@ class MinuteStats:
     """Events of one series within a minute (or within a longer step, or within a window).
 
     Times are event time in ms. Of events at the same instant the one added later is the last. `missing` counts events
-    that are known to have been sent and never came; where nothing came at all, `count` is 0.
+    that are known to have been sent and never came. Where `count` is 0 it is a correction of that, up or down, to be
+    added to the events of its minute; smallest, greatest, first and last are then those that change nothing.
     """
 
     start_ms: int
@@ -123,10 +124,10 @@ class Window:
             return NEVER
         else:
             self.changes_ms = min(self.changes_ms, enters + self.length_ms)
-            if self.stats is None:
-                self.stats = more.copy(with_sketch=self.with_sketch)
-            else:
+            if self.stats is not None:
                 self.stats.add(more, with_sketch=self.with_sketch)
+            elif more.count:
+                self.stats = more.copy(with_sketch=self.with_sketch)
         return enters
 
     def slide(self, at_ms: int, buckets: dict[int, MinuteStats]) -> None:
@@ -187,6 +188,8 @@ class Buckets:
             return False
         bucket = self.by_start.get(start)
         if bucket is None:
+            if not minute.count:
+                return False  # what is missing of events that are not kept here
             self.by_start[start] = minute.copy(start_ms=start, with_sketch=self.with_sketch)
             self.oldest_ms = min(self.oldest_ms, start)
             self.since_ms = min(self.since_ms, start)
