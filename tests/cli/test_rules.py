@@ -59,12 +59,12 @@ class TestValidate:
 
     def test_errors_have_places(self, file: Path) -> None:
         """One line an error, with file, line and column; exit 1."""
-        file.write_text(GOOD + "  - {name: B, metric: conversion_rate, aggregate: sum, window: 1h}\n", "utf-8")
+        file.write_text(GOOD + "  - {name: B, metric: conversion_rate, aggregate: max, window: 1h}\n", "utf-8")
         done = atalaia("rules", "validate", str(file), str(file.parent / "missing.yaml"))
         assert done.returncode == 1
         assert done.stdout.splitlines() == [
             f"{file.parent}/missing.yaml:1:1: cannot be read: No such file or directory",
-            f"{file}:3:5: condition is missing",
+            f"{file}:3:5: condition is missing; compare with a number, as in '> 5', or give absent_for",
         ]
 
     def test_doubts_are_exit_3(self, file: Path) -> None:
