@@ -57,10 +57,9 @@ def rules(draw: st.DrawFn) -> Rule:
 
 
 @st.composite
-def lives(draw: st.DrawFn, *, of_one_series: bool = True) -> dict[str, Any]:
+def lives(draw: st.DrawFn) -> dict[str, Any]:
     """How an alert lives, and what data it needs."""
-    silence = st.sampled_from([1, 90]).map(lambda n: timedelta(minutes=n))
-    absent_for = draw(st.none() | silence) if of_one_series else None
+    absent_for = draw(st.none() | st.sampled_from([1, 90]).map(lambda n: timedelta(minutes=n)))
     labels = st.dictionaries(texts.filter(lambda label: label not in ALIASES), texts, max_size=2)
     of_last = draw(st.integers(1, 9))
     return {
@@ -98,7 +97,7 @@ def limited(draw: st.DrawFn) -> Rule:
         tolerance=draw(st.none() | st.floats(0, 9)) if exact else None,
         levels=() if comparison is None else tuple(levels),
         severity=severities[0],
-        **draw(lives(of_one_series=False)),
+        **draw(lives()),
     )
 
 
@@ -236,7 +235,6 @@ def test_both_vocabularies_of_severity(written: str, severity: Severity) -> None
         ({"metric": None, "expr": "cpu_usage", "ratio": {}}, "ratio.numerator is missing"),
         ({"metric": None, "record": "a:b", "expr": "cpu_usage"}, "record makes a recording rule"),
         ({"condition": None}, "condition is missing; compare with a number, as in '> 5', or give absent_for"),
-        ({"metric": None, "expr": "max(up)", "absent_for": "1m"}, "absent_for is for rules on single series"),
         ({"recovery": 6}, "recovery is 6, above the threshold 5"),
         ({"recovery": 4, "condition": "== 5"}, "recovery is for a threshold with two sides"),
         ({"tolerance": 0.1}, "tolerance is for == and !=; the condition is >"),

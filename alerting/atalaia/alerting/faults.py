@@ -114,9 +114,6 @@ def _expression_faults(rule: Rule, expression: Expression) -> Iterator[Fault]:
         yield Fault(("metric",), f"is {rule.metric_name[:60]!r}, which the expression does not read")
     if rule.matchers or rule.window is not None or rule.aggregate is not Aggregate.LAST:
         yield Fault(("expr",), "says which series, aggregate and window; leave out where, aggregate and window")
-    if rule.absent_for is not None:
-        reason = "is for rules on single series; about several write absent(…) or absent_over_time(…) in expr"
-        yield Fault(("absent_for",), reason)
     yield from (Fault(("expr",), reason) for reason in sums_of_nothing(expression))
     for leaf in leaves:
         yield from (Fault(("expr",), f"{leaf.selector.metric_name[:60]}: {fault}") for fault in _read_faults(leaf))
