@@ -239,3 +239,34 @@ def test_a_firing_alert_awaits_data_of_a_worker_that_stands_still(own_stack: Loc
         waiting.wait(AlertStatus.FIRING, home, count=2, within_seconds=30)
         assert "lag" in doubt["annotations"]["note"]
         assert waiting.statuses() == [AlertStatus.FIRING, AlertStatus.AWAITING_DATA, AlertStatus.FIRING]
+
+
+def test_a_rule_that_ties_others_together_moves_their_alerts(own_stack: LocalStack, tmp_path: Path) -> None:
+    """Two firing rules go on at one home when a rule comes that reads both metrics, and end when they are removed."""
+    one, other = "manual_review_required", "recommendations"
+    assert place(one, 4) != place(other, 4)
+    for metric in (one, other):
+        _publish(own_stack, id=metric, name=metric, expr=f"sum by (service_name) (increase({metric}[10m])) > 20")
+    with (
+        _two_workers(own_stack, tmp_path) as workers,
+        Transitions(own_stack, one) as of_one,
+        Transitions(own_stack, other) as of_other,
+        Transitions(own_stack, "tie") as of_both,
+    ):
+        for metric in (one, other):
+            _burst(own_stack, "tied", metric, each=2)
+        for transitions in (of_one, of_other):
+            transitions.wait(AlertStatus.FIRING, workers[0], within_seconds=60)
+        both = f"sum by (service_name) (increase({one}[10m])) + sum by (service_name) (increase({other}[10m])) >= 48"
+        _publish(own_stack, id="tie", name="Tie", expr=both)
+        of_both.wait(AlertStatus.FIRING, workers[0], within_seconds=60)
+        assert of_one.statuses() == of_other.statuses() == [AlertStatus.FIRING]
+        publishing.delete(own_stack.settings, [other])
+        gone = of_other.wait(AlertStatus.RESOLVED, workers[0], within_seconds=60)
+        assert gone["annotations"]["note"] == "the rule was removed"
+        for worker in workers:
+            worker.kill()
+        publishing.delete(own_stack.settings, [one])
+        workers[0].start()
+        of_one.wait(AlertStatus.RESOLVED, workers[0], within_seconds=60)
+        assert of_both.statuses() == [AlertStatus.FIRING]

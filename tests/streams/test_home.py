@@ -77,7 +77,8 @@ class Lab:
         self.home = Home(place(METRIC, 4), self.families, sources=SOURCES)
         for record in self.log:
             self.home.take(*record)
-        self.home.begin(now_ms)
+        self.told += self.home.begin(now_ms)
+        self.log += self.home.memos()
         return self.home
 
     def put(self, *records: Log) -> None:
@@ -271,6 +272,39 @@ def test_a_rule_that_is_gone_ends_its_alerts() -> None:
     lab.tick(NOW + 1_000)
     lab.open(NOW + 2_000)
     assert lab.tick(NOW + 2_000) == []
+
+
+@pytest.mark.parametrize("left", [[], [replace(over(1), is_active=False)], [shared("r", "a_metric")]])
+def test_a_rule_that_went_while_nobody_looked_ends_its_alerts(left: list[Rule]) -> None:
+    """Removed, deactivated or made another while no worker ran: what it had firing resolves, once."""
+    lab = Lab(over(1))
+    lab.put(lab.sources[0].event(NOW), lab.sources[0].event(NOW))
+    assert lab.tick(NOW) == [AlertStatus.FIRING]
+    lab.families = families(left, partitions=4)
+    lab.open(NOW + MINUTE_MS)
+    assert [told.status for told in lab.told] == [AlertStatus.FIRING, AlertStatus.RESOLVED]
+    assert len({told.episode_id for told in lab.told}) == 1
+    lab.open(NOW + 2 * MINUTE_MS)
+    assert len(lab.told) == 2
+
+
+def test_an_alert_whose_rule_is_judged_elsewhere_now_goes_on_there() -> None:
+    """The home that a rule has left, because it reads more metrics now, leaves its alerts to the new one."""
+    lab = Lab(over(1))
+    lab.put(lab.sources[0].event(NOW), lab.sources[0].event(NOW))
+    assert lab.tick(NOW) == [AlertStatus.FIRING]
+    wide = replace(
+        over(1), rule_id="wide", name="wide", expression=Binary(Operator.ADD, read(METRIC), read("a_metric"))
+    )
+    lab.families = families([over(1), wide], partitions=4)
+    assert lab.families.home(METRIC) != place(METRIC, 4)
+    lab.open(NOW + MINUTE_MS)
+    assert [told.status for told in lab.told] == [AlertStatus.FIRING]
+    new_home = Home(place("a_metric", 4), lab.families, sources=SOURCES)
+    for record in lab.log:
+        new_home.take(*record)
+    assert new_home.begin(NOW + MINUTE_MS) == []
+    assert new_home.judged_ms == NOW
 
 
 def test_a_home_that_is_dropped_for_another_ends_only_what_is_gone() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+from atalaia.alerting.document import from_document, to_document
+from atalaia.alerting.faults import RuleError
 from atalaia.alerting.panel import KNOWN_MS
 from atalaia.alerting.shared import AlertKey, SharedJudge
 from atalaia.alerting.transitions import Transition
@@ -14,7 +16,7 @@ from atalaia.schemas.windows import HOUR_MS, MINUTE_MS
 from atalaia.streams import partials
 from atalaia.streams.clocks import LAGGING_AFTER, SourceClocks
 from atalaia.streams.families import Families, anchor, place
-from atalaia.streams.partials import ClockKey, MarkKey, MemoKey, OwedKey, PartialKey, PartialsRecord
+from atalaia.streams.partials import ClockKey, MarkKey, Memo, MemoKey, OwedKey, PartialKey, PartialsRecord
 
 STRIDE_MS: Final = 5 * MINUTE_MS
 """Judged at a time where more has passed, so that nobody waits long for a home that catches up."""
@@ -35,14 +37,15 @@ class Home:
 
     def __init__(self, number: int, families: Families, *, sources: int) -> None:
         self.number = number
+        self._families = families
         self.metrics = frozenset(name for family in families.at(number) for name in family.reach_ms)
         """What is read here. For rules on others there must be another home: these have not been taken in."""
-        self._place = {name: place(name, families.partitions) for name in self.metrics}
         self.clocks = SourceClocks(sources=sources, places=self.places)
         self.owed: dict[OwedKey, bytes] = {}
         """Transitions that a predecessor may not have delivered, as they go to the alerts topic."""
         self._reach_ms: dict[str, int] = {}
         self._anchors: dict[str, str] = {}
+        self._documents: dict[str, dict[str, Any]] = {}
         self._judge = SharedJudge()
         self._judged_ms = 0
         self._begun_ms: int | None = None
@@ -52,14 +55,15 @@ class Home:
         self._newest: dict[bytes, int] = {}
         self._versions: dict[str, dict[int, dict[bytes, Version]]] = {name: {} for name in self.metrics}
         """By metric, minute and record key: the partial in force."""
-        self._memos: dict[MemoKey, tuple[int, Any]] = {}
+        self._memos: dict[MemoKey, Memo] = {}
         self._written: dict[AlertKey, MemoKey] = {}
+        self._over: dict[MemoKey, int] = {}
         self.adopt(families)
 
     @property
     def places(self) -> frozenset[int]:
-        """The partitions of the partials topic to read."""
-        return frozenset(self._place.values())
+        """The partitions of the partials topic to read: those of its metrics, and its own, for what was left behind."""
+        return frozenset({self.number, *(self._at(name) for name in self.metrics)})
 
     @property
     def judged_ms(self) -> int:
@@ -68,10 +72,12 @@ class Home:
 
     def adopt(self, families: Families) -> list[Transition]:
         """Judges by the rules of these families from now on; the transitions of what ended with a rule."""
+        self._families = families
         found = families.at(self.number)
         self._reach_ms = {name: ms for family in found for name, ms in family.reach_ms.items()}
         rules = (*(rule for family in found for rule in family.rules), *families.inactive)
         self._anchors |= {rule.rule_id: anchor(rule) for rule in rules}
+        self._documents |= {rule.rule_id: to_document(rule) for rule in rules}
         self._touched = True
         return self._judge.replace_rules(rules, self._judged_ms)
 
@@ -91,27 +97,30 @@ class Home:
                 self._partial(found, key, value)
             case ClockKey() if value is not None:
                 self.clocks.take(at, found.partition, partials.clock_of(value))
-            case MarkKey() | MemoKey() | OwedKey() if self._begun_ms is None and found.metric_name in self.metrics:
-                self._remember(found, value)
+            case MarkKey() | MemoKey() | OwedKey() if self._begun_ms is None:
+                if found.metric_name in self.metrics or at == self.number:
+                    self._remember(found, value)
             case _:
                 pass
 
     def _remember(self, found: MarkKey | MemoKey | OwedKey, value: bytes | None) -> None:
         """Takes in what a predecessor wrote down."""
         match found:
-            case MarkKey() if value is not None:
+            case MarkKey() if value is not None and found.metric_name in self.metrics:
                 self._judged_ms = max(self._judged_ms, int(value))
-            case OwedKey() if value is not None:
-                self.owed[found] = value
-            case OwedKey():
+            case OwedKey() if value is None:
                 self.owed.pop(found, None)
+            case OwedKey() if self._families.home(found.metric_name) in (None, self.number):
+                self.owed[found] = value or b""
             case MemoKey() if value is None:
                 self._memos.pop(found, None)
             case MemoKey():
                 # A predecessor that was paused may have written after its successor: the later judgement is in force.
                 memo = partials.memo_of(value or b"")
-                if found not in self._memos or memo[0] >= self._memos[found][0]:
+                if found not in self._memos or memo.judged_ms >= self._memos[found].judged_ms:
                     self._memos[found] = memo
+            case _:
+                pass
 
     def _partial(self, found: PartialKey, key: bytes, value: bytes | None) -> None:
         series = self._series_of(found.series)
@@ -142,18 +151,39 @@ class Home:
 
     # ── judging ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def begin(self, now_ms: int) -> None:
-        """Takes up the alerts where predecessors left them; once, when all that the places held has been taken in."""
+    def begin(self, now_ms: int) -> list[Transition]:
+        """Takes up the alerts where predecessors left them; once, when all that the places held has been taken in.
+
+        What is open under a rule that was removed or deactivated meanwhile ends: the transitions.
+        """
         self._begun_ms = now_ms
-        self._judged_ms = max([self._judged_ms, *(judged_ms for judged_ms, _ in self._memos.values())])
+        standing = {rule.rule_id: anchor(rule) for family in self._families.families for rule in family.rules}
+        memos, self._memos = {key: memo for key, memo in self._memos.items() if memo.state is not None}, {}
+        kept = {key: memo for key, memo in memos.items() if standing.get(key.rule_id) == key.metric_name}
+        ours = {key: memo for key, memo in kept.items() if key.metric_name in self.metrics}
+        left = {
+            key: memo for key, memo in memos.items() if key not in kept and self._at(key.metric_name) == self.number
+        }
+        self._judged_ms = max([self._judged_ms, *(memo.judged_ms for memo in ours.values())])
         at_ms = self.clocks.at_ms()
         if self._judged_ms and at_ms is not None:
             self._judged_ms = max(self._judged_ms, at_ms - LOOKING_BACK_MS)
-        for key, (_, state) in self._memos.items():
-            if state is not None:
-                self._written[AlertKey(key.rule_id, key.alert)] = key
-                self._judge.load(state, at_ms=self._judged_ms)
-        self._memos.clear()
+        for key, memo in ours.items():
+            self._written[AlertKey(key.rule_id, key.alert)] = key
+            self._judge.load(memo.state, at_ms=self._judged_ms)
+        return [transition for key, memo in left.items() for transition in self._end(key, memo)]
+
+    def _end(self, key: MemoKey, memo: Memo) -> list[Transition]:
+        """Ends an alert that a rule left behind."""
+        self._anchors.setdefault(key.rule_id, key.metric_name)
+        self._over[key] = memo.judged_ms
+        try:
+            rule = from_document(memo.rule or {})
+        except RuleError:  # of a version that knew more than this one
+            return []
+        judge = SharedJudge([rule])
+        judge.load(memo.state, at_ms=memo.judged_ms)
+        return judge.replace_rules([other for other in self._families.inactive if other.rule_id == key.rule_id], 0)
 
     def due(self, now_ms: int) -> bool:
         """Whether there is something to judge, or more time to judge at, or a source has begun or ceased to lag."""
@@ -192,19 +222,24 @@ class Home:
         Of an alert that is over, that is written, too, and not just deleted: else a paused predecessor's memo, which
         may come later, would bring it back.
         """
+        over, self._over = self._over, {}
+        for gone, judged_ms in over.items():
+            yield self._at(gone.metric_name), partials.memo_key(gone), partials.memo_value(Memo(judged_ms, None, None))
         for alert in self._judge.dirty():
             state, before = self._judge.dump(alert), self._written.pop(alert, None)
-            metric_name = self._anchors.get(alert.rule_id, "")
-            key = MemoKey(metric_name, *alert) if metric_name in self._place else None
+            metric_name = self._anchors.get(alert.rule_id)
+            key = None if metric_name is None else MemoKey(metric_name, *alert)
             if before is not None and before != key:
-                yield self._memo(before, None)
+                yield self._written_down(before, None)
             if key is not None and (state is not None or before is not None):
-                yield self._memo(key, state)
+                yield self._written_down(key, state)
             if key is not None and state is not None:
                 self._written[alert] = key
 
-    def _memo(self, key: MemoKey, state: Any) -> PartialsRecord:
-        return self._at(key.metric_name), partials.memo_key(key), partials.memo_value(self._judged_ms, state)
+    def _written_down(self, key: MemoKey, state: Any) -> PartialsRecord:
+        rule = None if state is None else self._documents.get(key.rule_id)
+        memo = Memo(self._judged_ms, state, rule)
+        return self._at(key.metric_name), partials.memo_key(key), partials.memo_value(memo)
 
     def owing(self, transitions: Sequence[Transition], records: Sequence[bytes]) -> Iterator[PartialsRecord]:
         """Transitions as they went to the alerts topic, to be kept until it is known that they arrived."""
@@ -244,7 +279,7 @@ class Home:
                     del minutes[minute_ms]
 
     def _at(self, metric_name: str) -> int:
-        return self._place[metric_name]
+        return place(metric_name, self._families.partitions)
 
 
 def _why(behind: frozenset[int]) -> str:

@@ -77,6 +77,8 @@ class Homes:
         self._families = families(rules, partitions=min(counts))
         self._running: dict[int, _Running] = {}
         self._owed: list[PartialsRecord] = []
+        self._looked_through: set[tuple[int, int]] = set()
+        """Number and generation of each home that was opened and had begun."""
         self._closed = False
         self._busy = asyncio.Lock()
         self._sharing = asyncio.Lock()
@@ -115,16 +117,23 @@ class Homes:
         async with self._busy:
             for number in list(self._running):
                 running = self._running[number]
-                if running.generation != generation or number not in owned or number not in self._families.homes:
+                idle = running.begun and number not in self._families.homes
+                if idle or running.generation != generation or number not in owned:
                     await self._close(number)
-            for number in sorted(self._families.homes & owned.keys()):
-                if number not in self._running and not self._closed:
+            for number in sorted(owned.keys() - self._running.keys()):
+                # One without rules is opened once all the same, for what rules left behind that are gone.
+                needed = number in self._families.homes or (number, generation) not in self._looked_through
+                if needed and not self._closed:
                     await self._open(number, generation)
             for running in self._running.values():
                 await self._read(running)
                 # Whoever has lost the partition stops here: what follows doesn't wait for anything.
-                if running.begun and entitled():
+                if not entitled():
+                    return
+                if running.begun:
                     self._work(running, time.monotonic(), _now_ms())
+                elif running.reader.caught_up:
+                    self._begin(running)
 
     async def replace_rules(self, rules: Sequence[Rule], partitions: Mapping[int, Partition]) -> None:
         """Works for these rules from now on, everywhere."""
@@ -181,18 +190,21 @@ class Homes:
                     await asyncio.sleep(0)
             if count == 0:
                 break
-        if reader.caught_up and not running.begun:
-            running.begun = True
-            home.begin(_now_ms())
-            log.info(
-                "home_opened",
-                partition=home.number,
-                rules=sum(len(family.rules) for family in self._families.at(home.number)),
-                seconds=round(time.monotonic() - running.opened_at, 3),
-            )
-            for fingerprint, record in home.inherited():
-                self._outputs.alert_again(fingerprint, record[2] or b"")
-                self._owed.append(record)
+
+    def _begin(self, running: _Running) -> None:
+        home = running.home
+        running.begun = True
+        self._looked_through.add((home.number, running.generation))
+        self._tell(running, home.begin(_now_ms()))
+        log.info(
+            "home_opened",
+            partition=home.number,
+            rules=sum(len(family.rules) for family in self._families.at(home.number)),
+            seconds=round(time.monotonic() - running.opened_at, 3),
+        )
+        for fingerprint, record in home.inherited():
+            self._outputs.alert_again(fingerprint, record[2] or b"")
+            self._owed.append(record)
 
     def _work(self, running: _Running, now: float, now_ms: int) -> None:
         home = running.home

@@ -82,6 +82,18 @@ class MemoKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Memo:
+    """Where an alert stood at an instant (event time, ms): what the judge dumped, and the rule's document.
+
+    Both are None of an alert that is over.
+    """
+
+    judged_ms: int
+    state: Any
+    rule: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class OwedKey:
     """Which transition is owed: the metric that its rule reads first, the alert's key and its idempotency key."""
 
@@ -153,15 +165,18 @@ def memo_key(memo: MemoKey) -> bytes:
     return _MEMO + orjson.dumps([memo.metric_name, memo.rule_id, memo.alert])
 
 
-def memo_value(judged_ms: int, state: Any) -> bytes:
-    """A memo as its record holds it: what the judge dumped, and when."""
-    return orjson.dumps([judged_ms, state])
+def memo_value(memo: Memo) -> bytes:
+    """A memo as its record holds it."""
+    return orjson.dumps([memo.judged_ms, memo.state, memo.rule])
 
 
-def memo_of(value: bytes) -> tuple[int, Any]:
-    """When a memo was written down (event time of the judgement, ms), and the state."""
-    judged_ms, state = orjson.loads(value)
-    return judged_ms, state
+def memo_of(value: bytes) -> Memo:
+    """The memo of a record.
+
+    >>> memo_of(memo_value(Memo(5, [1], {"id": "r"})))
+    Memo(judged_ms=5, state=[1], rule={'id': 'r'})
+    """
+    return Memo(*orjson.loads(value))
 
 
 def owed_key(owed: OwedKey) -> bytes:
