@@ -377,3 +377,10 @@ class TestAlerts:
         """One request a minute, every hundredth of them bad: a burn of two, but of too few events."""
         quiet = [(1.0, 1.0 if number % 100 == 50 else 0.0) for number in range(120)]
         assert self.judge(slo(), quiet) == []
+
+
+def test_own_annotations_replace_texts_but_not_whose_alert_it_is() -> None:
+    """A summary may be anybody's; by the objective's name its rules are found again."""
+    objective = slo(page={"annotations": {"summary": "Down", "slo": "other"}}, labels={"slo_window": "1d"})
+    said = dict(rule(objective, Urgency.PAGE).annotations)
+    assert (said["summary"], said["slo"], said["slo_window"]) == ("Down", "api", "30d")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +17,11 @@ from atalaia.alerting.document import from_document as rule_from
 from atalaia.alerting.document import to_document as rule_document
 from atalaia.alerting.rules import Channel
 from atalaia.alerting.slo.burn import rules_of
-from atalaia.alerting.slo.document import from_document, to_document
+from atalaia.alerting.slo.document import FIELDS, from_document, to_document
 from atalaia.alerting.slo.doubts import doubts
 from atalaia.alerting.slo.inforce import objectives
 from atalaia.alerting.slo.loader import load_files, load_texts
-from atalaia.alerting.slo.objectives import Slo
+from atalaia.alerting.slo.objectives import Slo, SloError
 from atalaia.schemas.events import Severity
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "slos.yaml"
@@ -96,15 +97,20 @@ class TestProblems:
         ("change", "expected"),
         [
             (("99.5", "100"), "4:5: objective is 100; it is the share of good events in per cent, above 0"),
+            (("99.5", "99.99999999999"), "4:5: objective is 100; it is the share"),
             (("99.5", "fast"), "4:5: objective is 'fast'; it must be a number"),
             (("objective", "objectiv"), "4:5: objectiv is not understood; did you mean objective?"),
             (("bad:", "bed:"), "6:7: sli.bed is not understood; did you mean bad?"),
             (("    sli", "    window: 1d\n    sli"), "5:5: window is 1d; it must be from 7d to 90d"),
-            (("total: http_requests", "total: http_requests[5m]"), "7:7: sli.total.of is 'http_requests[5m]', more"),
-            (("total: http_requests", "total: http_requests{"), "7:7: sli.total.of is no selector: this { is not"),
+            (("total: http_requests", "total: http_requests[5m]"), "7:7: sli.total is 'http_requests[5m]', more"),
+            (("total: http_requests", "total: http_requests{"), "7:7: sli.total is no selector: this { is not"),
             (("total: http_requests", "total: 5"), "7:7: sli.total"),
             (('bad: http_requests{status_class="5xx"}', "bad: http_requests"), "6:7: sli.bad is the same as total"),
             (("      total: http_requests\n", ""), "5:5: sli must have bad and total, or good and total, or values"),
+            (
+                ("total: http_requests", "total: {of: conversion_rate, count: sum}"),
+                "7:7: sli.total is sum, and the sum of conversion_rate means nothing",
+            ),
             (("slos:", "objectives:"), "1:1: objectives is not understood; write a list of objectives under `slos:`"),
         ],
     )
@@ -176,6 +182,21 @@ class TestDoubts:
         assert self.doubts("    sli", "    by: [endpoint, pod]\n    sli")[0].startswith(
             "by.1 is 'pod', which no series"
         )
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), plain))
+def test_nothing_but_faults(document: dict[str, object]) -> None:
+    """Whatever is written, it is an objective or has faults that can be told."""
+    good: dict[str, object] = yaml.safe_load(GOOD)["slos"][0]
+    with contextlib.suppress(SloError):
+        assert rules_of(from_document(good | document))
 
 
 text = st.text("ab é\"'{}:#\n\\", min_size=1, max_size=12).filter(lambda value: value.strip() == value and value)

@@ -112,7 +112,7 @@ def _rule(slo: Slo, urgency: Urgency) -> Rule | None:
         tenant=slo.tenant,
         severity=alerting.severity or SEVERITIES[urgency],
         owner=slo.owner,
-        annotations=tuple(sorted((_texts(slo, urgency, burns) | dict(alerting.annotations)).items())),
+        annotations=tuple(sorted(_texts(slo, urgency, burns).items())),
         actions=alerting.actions,
         channels=alerting.channels,
         recipients=alerting.recipients,
@@ -190,21 +190,25 @@ def _part(slo: Slo, sli: Sli, window: timedelta) -> Expression:
 
 
 def _texts(slo: Slo, urgency: Urgency, burns: list[Burn]) -> dict[str, str]:
+    """What the alert says: the objective's own labels and annotations, but those by which it is told from others."""
     rates = " or ".join(
         f"{burn.rate:g}x over {durations.text(burn.long)} and {durations.text(burn.short)}" for burn in burns
     )
-    texts = {
-        MARK: slo.name,
-        "slo_service": slo.service,
-        "slo_objective": f"{slo.objective:.12g}",
-        "slo_window": durations.text(slo.window),
-        "slo_sli": json.dumps(sli_document(slo.sli), ensure_ascii=False),
+    said = {
         "summary": f"{slo.name}: {{{{ $value }}}} of the events are bad; {slo.budget:g} may be. "
         f"The error budget of {slo.service} burns too fast",
         "description": f"{slo.description} Objective {slo.objective:g} % over {durations.text(slo.window)}. "
         f"This {urgency} is for burns of {rates}.".strip(),
     }
-    return texts | ({"runbook_url": slo.runbook_url} if slo.runbook_url else {}) | dict(slo.labels)
+    marks = {
+        MARK: slo.name,
+        "slo_service": slo.service,
+        "slo_objective": f"{slo.objective:.12g}",
+        "slo_window": durations.text(slo.window),
+        "slo_sli": json.dumps(sli_document(slo.sli), ensure_ascii=False),
+    }
+    runbook = {"runbook_url": slo.runbook_url} if slo.runbook_url else {}
+    return dict(slo.labels) | said | runbook | dict(slo.alerting(urgency).annotations) | marks
 
 
 def _scaled(window: timedelta, slo_window: timedelta) -> timedelta:

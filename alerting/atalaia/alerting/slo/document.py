@@ -160,7 +160,10 @@ def from_document(written: Mapping[str, Any]) -> Slo:
         document = _Document.model_validate(dict(written))
     except ValidationError as exc:
         raise SloError(
-            [_fault(error["type"], error["loc"], error["msg"]) for error in exc.errors(include_url=False)]
+            [
+                _fault(error["type"], _as_written(error["loc"], written), error["msg"])
+                for error in exc.errors(include_url=False)
+            ]
         ) from exc
     return Slo(
         name=document.name,
@@ -256,6 +259,20 @@ def _fault(kind: str, path: tuple[str | int, ...], message: str) -> Fault:
     if kind == "extra_forbidden":
         return Fault(path, _unknown(path))
     return Fault(path, message.removeprefix("Value error, "))
+
+
+def _as_written(path: tuple[str | int, ...], written: object) -> tuple[str | int, ...]:
+    """A path without what the document has no place for: a selector alone has no `of`."""
+    kept: list[str | int] = []
+    for step in path:
+        if not isinstance(written, Mapping | list):
+            break
+        kept.append(step)
+        if isinstance(written, Mapping):
+            written = written.get(step)
+        elif isinstance(step, int) and step < len(written):
+            written = written[step]
+    return tuple(kept)
 
 
 def _unknown(path: tuple[str | int, ...]) -> str:

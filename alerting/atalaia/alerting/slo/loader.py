@@ -9,8 +9,10 @@ from typing import Final
 
 from atalaia.alerting.document import identifier
 from atalaia.alerting.loader import Problem
+from atalaia.alerting.rules import RuleError
+from atalaia.alerting.slo.burn import rules_of
 from atalaia.alerting.slo.document import from_document
-from atalaia.alerting.slo.objectives import Slo, SloError
+from atalaia.alerting.slo.objectives import Slo
 from atalaia.alerting.source import MAX_BYTES, Node, SourceError, read
 
 SHAPE: Final = "write a list of objectives under `slos:`"
@@ -60,7 +62,8 @@ def load_texts(texts: Iterable[tuple[str, str]]) -> LoadedSlos:
         for place in _slos_of(file, text, problems):
             try:
                 slo = from_document(place.node.plain())
-            except SloError as exc:
+                rules_of(slo)
+            except RuleError as exc:
                 problems.extend(place.problem(fault.path, str(fault)) for fault in exc.faults)
                 continue
             # Their rules' ids are made from the names, so these must differ there too.

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
-from atalaia.alerting import durations
+from atalaia.alerting import durations, sense
 from atalaia.alerting.aggregates import Aggregate, CountWithin
 from atalaia.alerting.expressions import Grouping, Selector
 from atalaia.alerting.rules import Channel, Fault, RuleError
@@ -151,7 +151,7 @@ def _faults(slo: Slo) -> Iterator[Fault]:
             yield Fault((name,), f"has {len(value)} characters; at most {MAX_NAME} are allowed")
     if len(slo.description) > MAX_TEXT:
         yield Fault(("description",), f"has {len(slo.description)} characters; at most {MAX_TEXT} are allowed")
-    if not (math.isfinite(slo.objective) and 0 < slo.objective < 100):  # noqa: PLR2004 - per cent
+    if not (math.isfinite(slo.objective) and 0 < slo.objective < 100 and slo.budget):  # noqa: PLR2004 - per cent
         yield Fault(
             ("objective",),
             f"is {slo.objective:g}; it is the share of good events in per cent, above 0 and below 100, such as 99.5",
@@ -161,5 +161,14 @@ def _faults(slo: Slo) -> Iterator[Fault]:
     for name, count in (("minimum_events", slo.minimum_events), ("minimum_bad", slo.minimum_bad)):
         if not 0 <= count <= MOST_EVENTS:
             yield Fault((name,), f"is {count}; it must be from 0 to {MOST_EVENTS}")
-    if slo.sli.part == slo.sli.total and not slo.sli.part_is_good:
+    yield from _sli_faults(slo.sli)
+
+
+def _sli_faults(sli: Sli) -> Iterator[Fault]:
+    for name, events in (("total", sli.total), ("good" if sli.part_is_good else "bad", sli.part)):
+        if (fault := sense.aggregate_fault(events.aggregate, events.selector.metric_name)) is not None:
+            yield Fault(("sli", name), fault)
+        if len(events.selector.metric_name) > MAX_NAME_CHARACTERS:
+            yield Fault(("sli", name), f"names a metric with more than {MAX_NAME_CHARACTERS} characters")
+    if sli.part == sli.total and not sli.part_is_good:
         yield Fault(("sli", "bad"), "is the same as total: every event would be bad; select the bad ones")
