@@ -25,6 +25,17 @@ NOON_MS = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()) * 1000
 ERRORS = "sum by (job) (increase(failed[5m])) / sum by (job) (increase(tried[5m])) > 0.5"
 
 
+MISSED = Rule(
+    rule_id="r",
+    name="R",
+    metric_name="level",
+    comparison=None,
+    threshold=0.0,
+    absent_for=timedelta(minutes=2),
+    expected=((("service_name", "api"),), (("service_name", "web"),)),
+)
+
+
 def rule(text: str, **more: Any) -> Rule:
     """A rule on an expression, its comparison with a number split off as a loader does."""
     expression, comparison, threshold = split(parse(text))
@@ -118,6 +129,45 @@ class TestAbsence:
         assert story.first == ["firing"]
         assert story.minute(level=1) == []
         story.event("level", 1, region="BR")
+        assert story.said() == ["resolved"]
+
+
+class TestSilence:
+    """Whom nobody hears any more, and whom nobody ever heard."""
+
+    def test_a_series_that_falls_silent_has_an_alert(self) -> None:
+        """For exactly that series, once its latest event is so old; it resolves when it speaks again."""
+        story = Story()
+        story.judge = SharedJudge([replace(MISSED, expected=())], every=True)
+        story.event("level", 1, of="api")
+        found = []
+        for _ in range(5):
+            story.event("level", 1, of="web")
+            found += story.judge.advance(story.at_ms)
+            story.at_ms += MINUTE_MS
+        (silent,) = found
+        assert (silent.status, silent.labels["service_name"]) == ("firing", "api")
+        assert silent.at_ms == NOON_MS + 2 * MINUTE_MS
+        story.event("level", 1, of="api")
+        story.event("level", 1, of="web")
+        assert story.said() == ["resolved"]
+
+    def test_what_was_never_heard_is_missed_if_it_is_expected(self) -> None:
+        """Also by a rule on single series, whose own judge cannot know of it."""
+        story = Story(MISSED)
+        found = []
+        for _ in range(4):
+            story.at_ms += MINUTE_MS
+            story.event("level", 1, of="web")
+            found += story.judge.advance(story.at_ms)
+        (silent,) = found
+        assert (silent.status, silent.labels) == ("firing", {"service_name": "api", "tenant": "default"})
+        dumps = [orjson.loads(orjson.dumps(story.judge.dump(key))) for key in story.judge.dirty()]
+        heir = SharedJudge([MISSED])
+        for dump in dumps:
+            heir.load(dump, at_ms=story.at_ms)
+        assert heir.advance(story.at_ms + 1) == []  # it is still missed, however new its judge is
+        story.event("level", 1, of="api")
         assert story.said() == ["resolved"]
 
 

@@ -89,6 +89,22 @@ def test_what_differs_is_shown(tmp_path: Path, wrong: str, right: str, lines: li
     assert all(line in failure for line in lines), failure
 
 
+def test_silence_is_tested_too(tmp_path: Path) -> None:
+    """A rule that fires for series that fell silent does so here, for those alone."""
+    test = """
+rule_files: [rules.yaml]
+tests:
+  - input_series:
+      - {series: 'service_up{job="a"}', values: '1 1 1'}
+      - {series: 'service_up{job="b"}', values: 1x9}
+    alert_rule_test:
+      - {eval_time: 4m, alertname: Gone}
+      - {eval_time: 5m, alertname: Gone, exp_alerts: [{exp_labels: {job: a}}]}
+"""
+    rules = "rules: [{name: Gone, metric: service_up, absent_for: 3m}]"
+    assert unit_tests.run(write(tmp_path, test, rules=rules)).failures == []
+
+
 def test_severities_are_compared_by_what_they_mean(tmp_path: Path) -> None:
     """P1 and high are the same; a rule of ours has its severity at the top level, and needs none in the test."""
     test = """

@@ -169,7 +169,7 @@ class Holding:
     """One series: its minutes, each merged over the shards that tell of it, and longer buckets where they are wanted.
 
     `since_ms` is the first minute that was ever seen of it, `newest_ms` the last. One that has `ended` is gone until a
-    further minute comes: it has no latest value, and its silence is no zero.
+    further minute comes: it has no latest value, and its silence is no zero. `spoke_ms` is when its latest event was.
     """
 
     __slots__ = (
@@ -183,6 +183,7 @@ class Holding:
         "newest_ms",
         "series",
         "since_ms",
+        "spoke_ms",
         "tiers",
     )
 
@@ -193,6 +194,7 @@ class Holding:
         self.since_ms = NEVER
         self.newest_ms = 0
         self.ended = False
+        self.spoke_ms = 0
         self.minutes: dict[int, MinuteStats] = {}
         self.tiers: dict[int, Tier] = {}
         self._sole: dict[int, Hashable] = {}
@@ -219,6 +221,8 @@ class Holding:
         for tier in self.tiers.values():
             tier.touch(start)
         self.since_ms = min(self.since_ms, start)
+        if minute.count and minute.last_at > self.spoke_ms:
+            self.spoke_ms = minute.last_at
         if start > self.newest_ms:
             self.newest_ms, self.ended = start, False
         return True

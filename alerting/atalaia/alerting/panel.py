@@ -37,7 +37,15 @@ _SLACK_STEPS: Final = 3
 class View:
     """The series of one tenant, as a source."""
 
-    read: Callable[[Read, int], Iterable[tuple[Labels, Reading]]]
+    table: Callable[[Read], Table]
+
+    def read(self, read: Read, at_ms: int) -> Iterable[tuple[Labels, Reading]]:
+        """What a leaf reads at an instant."""
+        return self.table(read).read(at_ms)
+
+    def spoke(self, read: Read) -> dict[Labels, int]:
+        """Of every series or group that a leaf reads, when its latest event was."""
+        return self.table(read).spoke()
 
 
 @dataclass(slots=True)
@@ -131,7 +139,7 @@ class Panel:
 
     def of(self, tenant: str) -> View:
         """The series of one tenant."""
-        return View(lambda read, at_ms: self._table(tenant, read).read(at_ms))
+        return View(lambda read: self._table(tenant, read))
 
     def prune(self, at_ms: int) -> None:
         """Forgets what no window that ends at `at_ms` or later holds, and series that have long been silent."""

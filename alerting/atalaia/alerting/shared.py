@@ -6,10 +6,10 @@ from collections.abc import Hashable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from atalaia.alerting import durations, standing, watching
+from atalaia.alerting import absentees, durations, standing, watching
 from atalaia.alerting.buckets import MinuteStats
 from atalaia.alerting.evaluate import EvaluationError
-from atalaia.alerting.evaluation import LATENESS
+from atalaia.alerting.evaluation import LATENESS, Condition
 from atalaia.alerting.expressions import Labels, reads
 from atalaia.alerting.judge import CHANGED, DEACTIVATED, REMOVED
 from atalaia.alerting.panel import Panel
@@ -23,6 +23,9 @@ from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import MINUTE_MS
 
 __all__ = ["AlertKey", "SharedJudge"]
+
+Known = dict[tuple[str, Labels], Standing]
+"""The alerts of one rule and tenant, by condition and labels."""
 
 LEVEL_GONE: Final = "the threshold was removed"
 
@@ -41,23 +44,33 @@ class SharedJudge:
     resolved by vanishing. A pending one ends either way, as in Prometheus. `absent(…)` always has something to decide
     by. The sum, count or rate of a known series that is silent is 0, which is data.
 
+    Rules on single series are left to `Judge`, but for the series that they expect and that were never heard, of which
+    no source partition can know; with `every` they are judged here altogether, by their trees.
+
     Call `observe` for what has changed, `advance` about once a second, and write what `dump` gives for the keys of
     `dirty`. After a crash, `load` what was written, `observe` what is known again, then `advance`: the same transitions
     come out with the same ids.
     """
 
     def __init__(
-        self, rules: Sequence[Rule] = (), *, lateness: timedelta | None = LATENESS, panel: Panel | None = None
+        self,
+        rules: Sequence[Rule] = (),
+        *,
+        lateness: timedelta | None = LATENESS,
+        panel: Panel | None = None,
+        every: bool = False,
     ) -> None:
         self.panel = Panel() if panel is None else panel
         self.errors: dict[str, str] = {}
         """Of each rule that could not be computed at the last verdict, why."""
+        self._every = every
         self._lateness_ms = None if lateness is None else durations.milliseconds(lateness)
         self._rules: dict[str, Rule] = {}
         self._watches: dict[str, Watch] = {}
         self._alerts: dict[str, dict[AlertKey, Standing]] = {}
         self._dirty: set[AlertKey] = set()
         self._owed: list[Transition] = []
+        self._since_ms: dict[str, int] = {}
         self._at_ms = 0
         self._adopt(rules)
 
@@ -107,7 +120,7 @@ class SharedJudge:
         condition a firing alert is judged by the new one, and a pending one starts anew.
         """
         self._at_ms = max(self._at_ms, at_ms)
-        if {rule.rule_id: rule for rule in rules if rule.expression is not None} == self._rules:
+        if {rule.rule_id: rule for rule in rules if self._every or watching.is_shared(rule)} == self._rules:
             return []
         self._adopt(rules)
         transitions: list[Transition] = []
@@ -140,7 +153,7 @@ class SharedJudge:
     def _fit(self, alert: Standing, into: list[Transition]) -> None:
         """Puts an alert under the rule of its id as it is now."""
         watch = self._watches.get(alert.key.rule_id)
-        conditions = {} if watch is None else {condition.identity: condition for condition in watch.conditions}
+        conditions = {} if watch is None else watch.by_identity
         condition, before = conditions.get(alert.condition.identity), alert.condition
         entered = None
         if condition is None:
@@ -156,12 +169,13 @@ class SharedJudge:
             into.append(entered)
 
     def _adopt(self, rules: Sequence[Rule]) -> None:
-        self._rules = {rule.rule_id: rule for rule in rules if rule.expression is not None}
+        self._rules = {rule.rule_id: rule for rule in rules if self._every or watching.is_shared(rule)}
         self._watches = {
-            rule.rule_id: watching.watch(rule, settle=self._lateness_ms is not None)
+            rule.rule_id: watching.watch(rule, settle=self._lateness_ms is not None, every=self._every)
             for rule in self._rules.values()
             if rule.is_active
         }
+        self._since_ms = {rule_id: ms for rule_id, ms in self._since_ms.items() if rule_id in self._watches}
         self.errors = {rule_id: why for rule_id, why in self.errors.items() if rule_id in self._watches}
         self.panel.want(
             (
@@ -190,7 +204,11 @@ class SharedJudge:
             settled = at_ms - self._lateness_ms
             seen_ms = settled - settled % watch.settle_ms - 1
         alerts = self._alerts.get(watch.rule.rule_id, {})
-        tenants = {*self.panel.tenants(), *(alert.tenant for alert in alerts.values())}
+        tenants = {
+            *self.panel.tenants(),
+            *(alert.tenant for alert in alerts.values()),
+            *absentees.expected(watch.rule),
+        }
         for tenant in sorted(tenants) or [watch.rule.tenant or DEFAULT_TENANT]:
             if watch.rule.tenant in (None, tenant):
                 known = {
@@ -198,16 +216,46 @@ class SharedJudge:
                     for alert in alerts.values()
                     if alert.tenant == tenant
                 }
+                if watch.silence is not None and awaiting is None:
+                    for alert, finding, since_ms in self._silences(watch, watch.silence, tenant, known, at_ms):
+                        self._enter(alert, finding, at_ms=at_ms, seen_ms=since_ms, into=into)
                 for alert, finding in self._findings(watch, tenant, known, seen_ms, awaiting):
                     self._enter(alert, finding, at_ms=at_ms, seen_ms=seen_ms, into=into)
 
+    def _silences(
+        self, watch: Watch, condition: Condition, tenant: str, known: Known, at_ms: int
+    ) -> Iterator[tuple[Standing, Finding, int]]:
+        """What a rule says of the silence of every group; takes those alerts out of the known ones."""
+        alerts = {
+            labels: known.pop((identity, labels)) for identity, labels in [*known] if identity == condition.identity
+        }
+        since_ms = self._since_ms.setdefault(watch.rule.rule_id, at_ms)
+        heard, leaves = self.panel.of(tenant), list(reads(watch.expression))
+        found = absentees.find(
+            watch.rule,
+            leaves,
+            heard,
+            tenant=tenant,
+            known=alerts,
+            at_ms=at_ms,
+            since_ms=since_ms,
+            heard_too=watch.every,
+        )
+        for labels, verdict, silent_ms in list(found):
+            alert = alerts.get(labels)
+            if alert is not None or verdict is Verdict.HOLDS:
+                alert = alert or standing.standing(condition, tenant, labels)
+                yield alert, Finding(verdict, note=None), silent_ms
+
     def _findings(
-        self, watch: Watch, tenant: str, known: dict[tuple[str, Labels], Standing], seen_ms: int, awaiting: str | None
+        self, watch: Watch, tenant: str, known: Known, seen_ms: int, awaiting: str | None
     ) -> Iterator[tuple[Standing, Finding]]:
         """What a rule says of every alert that there is, and of every label set that it holds for."""
         source, rule_id = self.panel.of(tenant), watch.rule.rule_id
         if awaiting is not None:
             yield from ((alert, Finding(Verdict.AWAITING, note=awaiting)) for alert in known.values())
+            return
+        if not watch.conditions:
             return
         found = watch.find(source, seen_ms)
         if isinstance(found, EvaluationError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
+from atalaia.alerting import durations
 from atalaia.alerting.document import from_document, to_document
 from atalaia.alerting.evaluate import Sample
-from atalaia.alerting.evaluation import Condition, prepare
+from atalaia.alerting.evaluation import Condition, conditions, prepare
 from atalaia.alerting.expressions import Labels
 from atalaia.alerting.rules import Rule, RuleError
-from atalaia.alerting.states import AT_REST, AlertState, Verdict, advance, end
+from atalaia.alerting.states import AT_REST, AlertState, Terms, Verdict, advance, end
 from atalaia.alerting.transitions import Evidence, Transition, fingerprint
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.windows import MINUTE_MS
@@ -71,11 +73,11 @@ class Standing:
 
     def dump(self) -> list[Any]:
         """All of it, for orjson."""
-        state, level = self.state, self.condition.level
+        state = self.state
         return [
             FORMAT,
             to_document(self.condition.rule),
-            None if level is None else level.severity.value,
+            self.condition.identity,
             self.tenant,
             self.labels,
             [
@@ -122,8 +124,8 @@ def restored(dump: list[Any]) -> Standing | None:
     """What `dump` wrote, under the rule of that time; None where this version cannot read it."""
     if not dump or dump[0] != FORMAT:
         return None
-    _, document, severity, tenant, pairs, numbers = dump
-    condition = _condition(document, severity)
+    _, document, identity, tenant, pairs, numbers = dump
+    condition = _condition(document, identity)
     if condition is None:
         return None
     phase, since_ms, episode, timer_ms, doubt, *rest = numbers
@@ -142,12 +144,28 @@ def labels_of(tenant: str, labels: Labels) -> Labels:
     return tuple(sorted((dict(labels) | ({"tenant": tenant} if tenant else {})).items()))
 
 
-def _condition(document: dict[str, Any], severity: str | None) -> Condition | None:
+def thresholds(rule: Rule) -> Iterator[Condition]:
+    """The condition of a rule on its own threshold, and on each further one."""
+    yield prepare(rule)
+    for level in rule.levels:
+        yield prepare(rule, level=level)
+
+
+def silence(rule: Rule) -> Condition | None:
+    """The condition that a group is silent, beside what else the rule says; `for` and N of M are not about it."""
+    if rule.absent_for is None:
+        return None
+    found = next(each for each in conditions(rule) if each.absent_ms)
+    terms = Terms(keep_firing_ms=durations.milliseconds(rule.keep_firing))
+    return replace(found, identity=f"{rule.rule_id}\0absent", terms=terms)
+
+
+def _condition(document: dict[str, Any], identity: str) -> Condition | None:
     """The condition that a state belongs to, which may be gone or another by now."""
     try:
         rule: Rule = from_document(document)
     except RuleError:  # written by a version that knew more fields
         return None
-    if severity is None:
-        return prepare(rule)
-    return next((prepare(rule, level=level) for level in rule.levels if level.severity == severity), None)
+    silent = silence(rule)
+    every = [*thresholds(rule), *([] if silent is None else [silent])]
+    return next((condition for condition in every if condition.identity == identity), None)

@@ -82,6 +82,13 @@ class Table:
             self._members[holding].run.touch(start)
             self._touched.add(holding)
 
+    def spoke(self) -> dict[Labels, int]:
+        """Of every series or group, when its latest event was."""
+        return {
+            group: max([member.holding.spoke_ms for member in members.values()])
+            for group, members in self._groups.items()
+        }
+
     def read(self, at_ms: int) -> Iterable[tuple[Labels, Reading]]:
         """The readings at an instant, one of each series or group."""
         now = spans.bounds(self.leaf.span, self.step_ms, at_ms - self._offset_ms)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from atalaia.alerting import durations, evaluation, outlook, spans
+from atalaia.alerting import durations, evaluation, outlook, spans, standing
 from atalaia.alerting.evaluate import EvaluationError, Sample, evaluate
 from atalaia.alerting.evaluation import Condition
 from atalaia.alerting.expressions import Expression, Labels, interned, reads
@@ -20,12 +19,23 @@ from atalaia.alerting.states import Verdict
 
 @dataclass(frozen=True)
 class Watch:
-    """A rule made ready. `settle_ms` is the step that must be over before a verdict is given on it; 0 is none."""
+    """A rule made ready. `settle_ms` is the step that must be over before a verdict is given on it; 0 is none.
+
+    `every`: it is judged here alone, though it may be of single series.
+    """
 
     rule: Rule
     expression: Expression
     conditions: tuple[Condition, ...]
     settle_ms: int
+    silence: Condition | None
+    every: bool
+
+    @property
+    def by_identity(self) -> dict[str, Condition]:
+        """Every condition of the rule, by what tells its alerts apart."""
+        silent = [] if self.silence is None else [self.silence]
+        return {condition.identity: condition for condition in (*self.conditions, *silent)}
 
     @cached_property
     def observed(self) -> Expression:
@@ -58,21 +68,22 @@ class Watch:
         return Finding(evaluation.judge_value(condition, sample.value).verdict, sample)
 
 
-def watch(rule: Rule, *, settle: bool) -> Watch:
+def watch(rule: Rule, *, settle: bool, every: bool = False) -> Watch:
     """A rule made ready; without `settle` a verdict is given on whatever is there."""
     expression = interned(tree(rule))
     settle_ms = 0
     if settle and outlook.must_settle(expression, rule.comparison):
         settle_ms = max(spans.step_of(leaf) for leaf in reads(expression) if accumulates(leaf))
-    return Watch(rule, expression, tuple(_conditions(rule)), settle_ms)
+    compares = rule.expression is not None or (every and rule.comparison is not None)
+    thresholds = tuple(standing.thresholds(rule)) if compares else ()
+    return Watch(rule, expression, thresholds, settle_ms, standing.silence(rule), every)
+
+
+def is_shared(rule: Rule) -> bool:
+    """Whether a rule looks further than one series: by its expression, or because it expects some that may not be."""
+    return rule.expression is not None or bool(rule.expected)
 
 
 def keep_ms(rule: Rule) -> int:
     """For how long after its last event a series still matters to a rule."""
     return durations.milliseconds(max(rule.hold, rule.keep_firing, rule.absent_for or timedelta()))
-
-
-def _conditions(rule: Rule) -> Iterator[Condition]:
-    yield evaluation.prepare(rule)
-    for level in rule.levels:
-        yield evaluation.prepare(rule, level=level)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
 from atalaia.alerting import durations, templates
-from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.document import SEVERITIES
 from atalaia.alerting.evaluate import EvaluationError, Sample, evaluate
 from atalaia.alerting.expressions import Expression, reads
@@ -67,18 +66,18 @@ class _Run:
         self.test = test
         self.labels = labels
         self.outcome = outcome
-        self.rules = [_as_tree(rule) for rule in rules]
+        self.rules = list(rules)
         self.expressions: list[tuple[ExpressionTest, Expression]] = []
 
     def run(self) -> None:
         """Feeds the series, evaluates at every interval, and looks at what must be so at which moment."""
         if not self._parsed():
             return
-        leaves = [leaf for rule in self.rules if rule.expression for leaf in reads(rule.expression)]
+        leaves = [leaf for rule in self.rules for leaf in reads(tree(rule))]
         asked = [leaf for _, expression in self.expressions for leaf in reads(expression)]
         fed = self._events([*leaves, *asked])
         grain_ms = self._grain_ms()
-        judge = SharedJudge(self.rules, lateness=None, panel=Panel(grain_ms=grain_ms, exact=True))
+        judge = SharedJudge(self.rules, lateness=None, panel=Panel(grain_ms=grain_ms, exact=True), every=True)
         panel = Panel(grain_ms=grain_ms, exact=True)
         panel.want((leaf, 0) for leaf in asked)
         given = 0
@@ -229,13 +228,6 @@ class _Shown:
         return (
             f"{_text(tuple(sorted(self.labels.items())))} annotations {_text(tuple(sorted(self.annotations.items())))}"
         )
-
-
-def _as_tree(rule: Rule) -> Rule:
-    """The rule with its expression spelled out, so that one judge takes them all."""
-    if rule.expression is not None:
-        return rule
-    return replace(rule, expression=tree(rule), matchers=(), aggregate=Aggregate.LAST, window=None)
 
 
 def _fires(standing: Standing) -> bool:
