@@ -19,9 +19,9 @@ from atalaia.alerting.slo.burn import rules_of
 from atalaia.alerting.slo.document import to_document
 from atalaia.alerting.slo.doubts import doubts
 from atalaia.alerting.slo.importing import import_files
-from atalaia.alerting.slo.inforce import InForce, objectives
 from atalaia.alerting.slo.loader import LoadedSlos, load_files
 from atalaia.alerting.slo.objectives import Slo
+from atalaia.alerting.slo.watched import Watched, objectives
 from atalaia.alerting.store import RuleStore
 from atalaia.cli import context, slo_view
 from atalaia.cli.stack import Output, OutputOption
@@ -183,16 +183,16 @@ def _doubts_of(loaded: LoadedSlos) -> list[Problem]:
     )
 
 
-def _in_force() -> list[InForce]:
+def _in_force() -> list[Watched]:
     with RuleStore(context.start()) as store:
         return objectives(store.rules())
 
 
-def _as_data(one: InForce) -> dict[str, Any]:
+def _as_data(one: Watched) -> dict[str, Any]:
     return to_document(one.slo) | {"rules": [rule.rule_id for rule in one.rules if rule.is_active]}
 
 
-def _stale(slos: tuple[Slo, ...], made: set[str], in_force: list[InForce]) -> list[str]:
+def _stale(slos: tuple[Slo, ...], made: set[str], in_force: list[Watched]) -> list[str]:
     """Rules in force of these objectives that they no longer have."""
     names = {slo.name for slo in slos}
     rules = [rule.rule_id for one in in_force if one.slo.name in names for rule in one.rules]

@@ -21,8 +21,8 @@ from atalaia.alerting.publishing import Applied, Change
 from atalaia.alerting.rules import number_text
 from atalaia.alerting.slo.budget import Budget, Rates, burn_down
 from atalaia.alerting.slo.history import Standing
-from atalaia.alerting.slo.inforce import InForce
 from atalaia.alerting.slo.objectives import Slo
+from atalaia.alerting.slo.watched import Watched
 from atalaia.cli.plot import plot as drawn
 
 _BAR: Final = 40
@@ -63,7 +63,7 @@ def applied(planned: Sequence[Applied], deleted: Sequence[str], *, as_json: bool
         console.print(f"[red]deleted  [/] [bold]{escape(rule_id)}[/]")
 
 
-def listed(found: Sequence[InForce]) -> None:
+def listed(found: Sequence[Watched]) -> None:
     """A line an objective."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("name", "service", "objective", "window", "budget", "calls", "owner"):

@@ -19,9 +19,9 @@ from atalaia.alerting.rules import Channel
 from atalaia.alerting.slo.burn import rules_of
 from atalaia.alerting.slo.document import FIELDS, from_document, to_document
 from atalaia.alerting.slo.doubts import doubts
-from atalaia.alerting.slo.inforce import objectives
 from atalaia.alerting.slo.loader import load_files, load_texts
 from atalaia.alerting.slo.objectives import Slo, SloError
+from atalaia.alerting.slo.watched import objectives
 from atalaia.schemas.events import Severity
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "slos.yaml"
@@ -174,7 +174,7 @@ class TestDoubts:
     def test_unknown_metrics_and_labels(self) -> None:
         """With what may have been meant."""
         assert "did you mean http_requests?" in self.doubts("total: http_requests", "total: http_requets")[0]
-        assert "which no series of http_requests has" in self.doubts("status_class", "statuss")[0]
+        assert "which no series of http_requests has" in self.doubts("status_class", "state")[0]
         assert "in ms?" in self.doubts("total: http_requests", "total: http_request_duration_seconds")[0]
 
     def test_groups_that_no_series_has(self) -> None:

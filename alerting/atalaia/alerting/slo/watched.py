@@ -14,14 +14,14 @@ from atalaia.alerting.slo.objectives import Slo, SloError, Urgency
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class Watched:
     """An objective as its rules have it (what it counts, not whom it calls), and these rules."""
 
     slo: Slo
     rules: tuple[Rule, ...]
 
 
-def objectives(rules: Iterable[Rule]) -> list[InForce]:
+def objectives(rules: Iterable[Rule]) -> list[Watched]:
     """The objectives that rules were made for, by name."""
     made: dict[str, list[Rule]] = {}
     for rule in sorted(rules, key=lambda rule: rule.rule_id):
@@ -29,7 +29,7 @@ def objectives(rules: Iterable[Rule]) -> list[InForce]:
         if name is not None and rule.rule_id in {rule_id(name, urgency) for urgency in Urgency}:
             made.setdefault(name, []).append(rule)
     found = [(_slo(of_one[0]), of_one) for _, of_one in sorted(made.items())]
-    return [InForce(slo, tuple(of_one)) for slo, of_one in found if slo is not None]
+    return [Watched(slo, tuple(of_one)) for slo, of_one in found if slo is not None]
 
 
 def _slo(rule: Rule) -> Slo | None:
