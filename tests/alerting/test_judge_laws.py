@@ -192,6 +192,31 @@ def test_clean_keys_have_unchanged_dumps(rule: Rule, given_batches: list[Batch])
             assert told[-1] in {phase, doubt}
 
 
+ordered_events = st.lists(st.tuples(instants, values, st.integers(0, 5_000)), max_size=15, unique_by=lambda e: e[0])
+
+
+@given(
+    rules(comparison=Comparison.BELOW, window=timedelta(minutes=2)),
+    st.sampled_from([Aggregate.SUM, Aggregate.COUNT, Aggregate.RATE]),
+    ordered_events,
+)
+@settings(max_examples=50)
+def test_any_order_within_the_lateness_is_the_same(
+    rule: Rule, aggregate: Aggregate, given_events: list[tuple[int, float, int]]
+) -> None:
+    """Of a verdict that waits for stragglers, the order and the delay of events within the lateness change nothing."""
+    told = []
+    for delayed in (False, True):
+        judge, clock = Judge([replace(rule, aggregate=aggregate)]), range(START_MS, START_MS + SPAN_MS + 10_000, 1_000)
+        arrivals = [(at_ms + delay_ms * delayed, at_ms, value) for at_ms, value, delay_ms in given_events]
+        story = [
+            Batch(now, tuple((at_ms, value) for arrival, at_ms, value in arrivals if now - 1_000 < arrival <= now))
+            for now in clock
+        ]
+        told.append(run(judge, story))
+    assert told[0] == told[1]
+
+
 @given(any_rule, batches())
 def test_it_never_fires_before_for(rule: Rule, given_batches: list[Batch]) -> None:
     """Firing comes `for` after the condition first held, and never sooner."""
