@@ -323,3 +323,52 @@ def test_services_that_lose_events_are_known() -> None:
     assert partition.lossy_services() == {("default", "checkout")}
     _apply(partition, group(2, NOW_MS, 1.0, counted=(7, 1)))
     assert partition.lossy_services() == set()
+
+
+def test_a_firing_alert_awaits_data_while_its_partition_lags() -> None:
+    """It says so once, stays so whatever old events come, and goes on when everything has been read."""
+    partition, now_ms = _firing(), NOW_MS
+    told = []
+    for _ in range(30):
+        now_ms += 500
+        told += [transition.status for transition in partition.tick(now_ms)]
+    assert told == [AlertStatus.AWAITING_DATA]
+    _apply(partition, group(1, NOW_MS + 1_000, 300.0), arrival_ms=NOW_MS + 1_000)
+    assert partition.judge_touched(now_ms) == partition.tick(now_ms) == []
+    partition.caught_up = True
+    (again,) = partition.tick(now_ms)
+    assert (again.status, again.turn) == (AlertStatus.FIRING, 2)
+    assert partition.tick(now_ms + 60_000) == []
+
+
+def test_what_recovers_behind_the_time_has_recovered() -> None:
+    """Events that waited in Kafka resolve an alert as of when they came, though more of them wait."""
+    partition = _firing()
+    for now_ms in range(NOW_MS, NOW_MS + 15_000, 500):
+        partition.tick(now_ms)
+    _apply(partition, group(1, NOW_MS + 1_000, 0.0), arrival_ms=NOW_MS + 1_000)
+    (resolved,) = partition.judge_touched(NOW_MS + 15_000)
+    assert (resolved.status, resolved.at_ms) == (AlertStatus.RESOLVED, NOW_MS + 1_000)
+    assert partition.tick(NOW_MS + 16_000) == []
+
+
+def test_a_moment_behind_is_no_lag() -> None:
+    """Under load something always waits, and after a pause nobody knows for some seconds: alerts don't say so."""
+    partition = _firing()
+    for now_ms in range(NOW_MS, NOW_MS + 60_000, 500):
+        partition.caught_up = now_ms % 9_000 == 0
+        assert partition.tick(now_ms) == []
+    partition.caught_up = False
+    for offset, now_ms in enumerate(range(NOW_MS + 60_000, NOW_MS + 120_000, 500), start=1):
+        _apply(partition, group(offset, now_ms, 300.0), arrival_ms=now_ms - 2_000)
+        assert partition.judge_touched(now_ms) == partition.tick(now_ms) == []
+
+
+def _firing() -> Partition:
+    """A partition that has read an event that fires a rule, and then hears no more."""
+    partition = _partition()
+    partition.judge.replace_rules([COMPLETE_ENOUGH], NOW_MS)
+    partition.caught_up = True
+    assert _decided(partition, group(0, NOW_MS, 200.0)) == [AlertStatus.FIRING]
+    partition.caught_up = False
+    return partition

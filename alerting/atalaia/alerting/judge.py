@@ -44,6 +44,7 @@ class Judge:
         self._touched: dict[bytes, Tracker] = {}
         self._dirty: set[bytes] = set()
         self._owed: list[Transition] = []
+        self._awaiting: str | None = None
         self._at_ms = 0
         self._adopt(rules)
 
@@ -87,9 +88,17 @@ class Judge:
         self._touched.clear()
         return _ordered(transitions)
 
-    def tick(self, at_ms: int) -> list[Transition]:
-        """Judges every series whose verdict may have changed, by events or by time alone, and forgets the idle ones."""
+    def tick(self, at_ms: int, *, awaiting: str | None = None) -> list[Transition]:
+        """Judges every series whose verdict may have changed, by events or by time alone, and forgets the idle ones.
+
+        With `awaiting`, a reason, data is known to be on its way. What has come is judged as of `at_ms`, as ever; but
+        alerts that fire await data, and say so once, until they recover or a tick comes without.
+        """
         self._move(at_ms)
+        if awaiting is None and self._awaiting is not None:
+            for tracker in self._trackers.values():
+                tracker.go_on()
+        self._awaiting = awaiting
         transitions = self.judge(at_ms)
         transitions += self._owed
         self._owed.clear()
@@ -106,6 +115,8 @@ class Judge:
         for key in idle:
             del self._trackers[key]
         self._dirty.update(idle)
+        if awaiting is not None:
+            transitions += self._wait(at_ms, awaiting)
         return _ordered(transitions)
 
     def replace_rules(self, rules: Sequence[Rule], at_ms: int) -> list[Transition]:
@@ -155,6 +166,15 @@ class Judge:
         """The keys whose `dump` may differ from the last time it was asked for here."""
         taken, self._dirty = self._dirty, set()
         return taken
+
+    def _wait(self, at_ms: int, note: str) -> list[Transition]:
+        transitions: list[Transition] = []
+        for key, tracker in self._trackers.items():
+            transitions += tracker.wait(at_ms, note=note)
+            if tracker.changed:
+                tracker.changed = False
+                self._dirty.add(key)
+        return transitions
 
     def _move(self, at_ms: int) -> None:
         self._at_ms = max(self._at_ms, at_ms)

@@ -10,6 +10,7 @@ from atalaia.alerting.amendments import AMENDABLE_MS, Decision
 from atalaia.alerting.buckets import NEVER, Buckets, MinuteStats, Window
 from atalaia.alerting.evaluation import NO_DATA, NOT_WATCHED_YET, Condition, Judgement, judge
 from atalaia.alerting.states import AT_REST, AlertState, Verdict
+from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.windows import MINUTE_MS
 
 ABSENT: Final = Judgement(Verdict.HOLDS, None)
@@ -77,6 +78,12 @@ class Track:
         self.state, self.verdict = state, verdict
         due = states.due_ms(state, self.condition.terms)
         self.turns_ms = NEVER if due is None else due
+
+    def awaits(self, verdict: Verdict) -> bool:
+        """Whether this verdict leaves an alert that awaits data in doubt: what recovers has recovered all the same."""
+        state = self.state
+        waiting = state.fires and state.doubt is AlertStatus.AWAITING_DATA
+        return waiting and (state.phase is AlertStatus.RECOVERING or verdict is not Verdict.RECOVERED)
 
     def take(self, minute: MinuteStats, at_ms: int) -> bool:
         """Takes note of events that may be late for what was told; whether they are."""

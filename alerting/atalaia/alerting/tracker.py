@@ -9,7 +9,7 @@ from typing import Final
 from atalaia.alerting import durations, states
 from atalaia.alerting.amendments import AMENDABLE_MS, Decision
 from atalaia.alerting.buckets import NEVER, Buckets, MinuteStats, Window
-from atalaia.alerting.evaluation import NO_DATA, Condition, Judgement, judge_value, window_at
+from atalaia.alerting.evaluation import NO_DATA, NOT_WATCHED_YET, Condition, Judgement, judge_value, window_at
 from atalaia.alerting.latest import Latest
 from atalaia.alerting.states import AlertState, Verdict
 from atalaia.alerting.track import Track
@@ -31,6 +31,7 @@ class Tracker:
 
     __slots__ = (
         "absent_ms",
+        "awaiting",
         "buckets",
         "changed",
         "due_ms",
@@ -51,6 +52,8 @@ class Tracker:
         to the rules on silence."""
         self.absent_ms = NEVER
         """The shortest silence that a rule waits for."""
+        self.awaiting = False
+        """Whether alerts that fire stay in doubt until they recover, or this ends."""
         self.changed = False
         """Whether any state is another than when this was last set to False."""
         self.latest: Latest | None = None
@@ -124,6 +127,24 @@ class Tracker:
         if self.due_ms == NEVER:
             self.due_ms = self._expires_ms()
         return transitions
+
+    def wait(self, at_ms: int, *, note: str) -> list[Transition]:
+        """Tells of every alert that fires that it awaits data; so it stays, unless it recovers, until `go_on`."""
+        transitions: list[Transition] = []
+        self.awaiting, at_ms = True, max(at_ms, self.judged_ms)
+        for track in self.tracks.values():
+            if track.state.fires and track.state.doubt is None:
+                state, told = states.advance(
+                    track.state, Verdict.AWAITING, at_ms=at_ms, terms=track.condition.terms, episode=0
+                )
+                self._move(track, state, told, NOT_WATCHED_YET, at_ms, transitions, note)
+        return transitions
+
+    def go_on(self) -> None:
+        """Has everything judged anew: data is no longer awaited."""
+        self.awaiting, self.due_ms = False, self.judged_ms
+        for track in self.tracks.values():
+            track.verdict = None
 
     def close(self, track: Track, *, at_ms: int, note: str) -> list[Transition]:
         """Ends what a rule that no longer applies has open."""
@@ -231,6 +252,9 @@ class Tracker:
 
     def _enter(self, track: Track, judgement: Judgement, at_ms: int, into: list[Transition]) -> None:
         """Moves a track's state by a verdict, and adds the transition if there is one."""
+        if self.awaiting and track.awaits(judgement.verdict):
+            track.verdict = judgement.verdict
+            return
         condition = track.condition
         state, told = states.advance(
             track.state, judgement.verdict, at_ms=at_ms, terms=condition.terms, episode=self._episode(track, at_ms)

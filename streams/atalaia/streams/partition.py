@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
 
 from atalaia.alerting.buckets import NEVER, MinuteStats
 from atalaia.alerting.judge import Judge
@@ -14,6 +15,7 @@ from atalaia.infra import metrics
 from atalaia.infra.settings import StreamSettings
 from atalaia.schemas.events import Granularity
 from atalaia.streams import entries, rollups
+from atalaia.streams.clocks import LAGGING_AFTER
 from atalaia.streams.columns import Columns, Group
 from atalaia.streams.sharing import Sharing
 from atalaia.streams.state import GRANULARITIES, PartitionState
@@ -21,6 +23,7 @@ from atalaia.streams.watermarks import Clock
 from atalaia.streams.window import Window
 
 _MS = timedelta(milliseconds=1)
+_LAGS: Final = "partition {} of the metrics topic lags"
 
 
 @dataclass(slots=True)
@@ -34,6 +37,8 @@ class Partition:
     clock: Clock = field(default_factory=Clock)
     next_offset: int | None = None
     """The offset after the last one applied; None before the first."""
+    behind_since_ms: int | None = None
+    """Since when it has not caught up, at any look."""
     caught_up: bool = False
     """Whether nothing was waiting in Kafka at the last look."""
 
@@ -80,7 +85,15 @@ class Partition:
 
     def tick(self, now_ms: int) -> list[Transition]:
         """The transitions that the passing of time brought about: `for` that is over, windows that slid empty."""
-        return self.judge.tick(self.at(now_ms))
+        at_ms = self.at(now_ms)
+        if self.caught_up:
+            self.behind_since_ms = None
+        elif self.behind_since_ms is None:
+            self.behind_since_ms = now_ms
+        # Under load something always waits, for some milliseconds; and after a pause nobody knows, for some seconds.
+        since_ms = max(at_ms, self.behind_since_ms or now_ms)
+        lags = at_ms > 0 and now_ms - since_ms > LAGGING_AFTER // _MS
+        return self.judge.tick(at_ms, awaiting=_LAGS.format(self.state.partition) if lags else None)
 
     def watermark(self, now_ms: int, settings: StreamSettings) -> int:
         """Event time (ms) up to which this partition is complete."""
