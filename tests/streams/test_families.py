@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given
@@ -82,3 +83,19 @@ def test_a_calendar_window_reaches_back_to_its_longest() -> None:
     month = Read(Selector("a"), Aggregate.SUM, Calendar(Period.MONTH))
     (family,) = families([shared("r", "a", expression=month)], partitions=PARTITIONS).families
     assert family.reach_ms["a"] >= (timedelta(days=31, hours=1)) / timedelta(milliseconds=1)
+
+
+def test_a_rule_that_expects_series_has_a_home() -> None:
+    """Though it is of single series: nobody else could miss one that was never heard."""
+    expecting = Rule(
+        rule_id="r",
+        name="R",
+        metric_name="service_up",
+        comparison=None,
+        threshold=0.0,
+        absent_for=timedelta(minutes=1),
+        expected=((("service_name", "api"),),),
+    )
+    found = families([expecting, replace(expecting, rule_id="s", expected=())], partitions=4)
+    assert [rule.rule_id for family in found.families for rule in family.rules] == ["r"]
+    assert found.home("service_up") is not None

@@ -19,7 +19,8 @@ from typing import Final
 
 from atalaia.alerting import durations, spans
 from atalaia.alerting.expressions import reads
-from atalaia.alerting.rules import Rule
+from atalaia.alerting.rules import Rule, tree
+from atalaia.alerting.watching import is_shared
 
 _SLACK_STEPS: Final = 3
 """Kept beyond a window: verdicts that wait for stragglers look at one of up to two steps before."""
@@ -75,7 +76,7 @@ def families(rules: Iterable[Rule], *, partitions: int) -> Families:
     members: list[Family] = []
     inactive: list[Rule] = []
     for rule in rules:
-        if rule.expression is None:
+        if not is_shared(rule):
             continue
         if not rule.is_active:
             inactive.append(rule)
@@ -100,8 +101,7 @@ def place(metric_name: str, partitions: int) -> int:
 
 def anchor(rule: Rule) -> str:
     """The metric by whose name a shared rule's alerts are kept: the one that it reads first."""
-    assert rule.expression is not None, "only shared rules have a place"
-    return next(reads(rule.expression)).selector.metric_name
+    return next(reads(tree(rule))).selector.metric_name
 
 
 def _joined(one: Family, other: Family) -> Family:
@@ -114,7 +114,7 @@ def _joined(one: Family, other: Family) -> Family:
 def _reach(rule: Rule) -> dict[str, int]:
     """How long ago (ms) the oldest event of each metric is that a rule may need."""
     reach: dict[str, int] = {}
-    for read in reads(rule.expression) if rule.expression is not None else ():
+    for read in reads(tree(rule)):
         oldest = read.offset + _SLACK_STEPS * timedelta(milliseconds=spans.step_of(read))
         # Silence is judged by what was seen before.
         reach_ms = spans.longest_ms(read.span) + durations.milliseconds(oldest + (rule.absent_for or timedelta()))
