@@ -229,6 +229,8 @@ def test_both_vocabularies_of_severity(written: str, severity: Severity) -> None
         ({"by": ["region"]}, "aggregate is missing; choose one of last"),
         ({"by": "region", "without": "unit"}, "without is given beside by"),
         ({"metric": None, "expr": "sum("}, "expr at 1:4: this ( is not closed"),
+        ({"metric": None, "condition": None, "expr": "up > 4", "threshold": 5}, "threshold is given twice: in expr"),
+        ({"metric": None, "condition": None, "expr": "up > 4", "thresholds": {"high": 5}}, "thresholds is given twice"),
         ({"metric": None, "expr": "5 > bool 4"}, "expr at 1:1: is a number"),
         ({"metric": None, "expr": "cpu_usage", "window": "5m"}, "window is part of what expr says"),
         ({"expr": "cpu_usage"}, "which the expression does not read"),

@@ -281,6 +281,9 @@ def _limits(
 ) -> tuple[Comparison | None, float, Severity, tuple[Level, ...]]:
     """With what the value is compared, how bad that is, and the further thresholds."""
     comparison, inline = document.condition or (computed.comparison, computed.threshold)
+    if computed.threshold is not None:
+        again = {"threshold": document.threshold is not None, "thresholds": bool(document.thresholds)}
+        faults += [Fault((name,), "is given twice: in expr, too; keep one of them") for name in again if again[name]]
     severity = SEVERITIES.get(document.labels.get("severity", "").lower(), document.severity)
     levels = [Level(level.severity, level.threshold, level.recovery) for level in document.levels]
     if document.thresholds and not faults:

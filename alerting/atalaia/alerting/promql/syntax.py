@@ -14,6 +14,7 @@ from atalaia.alerting.promql.places import PromqlError
 from atalaia.alerting.promql.scanning import Anchor, Kind, Scan, scan
 
 _ILLEGAL: Final = re.compile(r"illegal regex for (.*)", re.DOTALL)
+_QUOTED: Final = 200
 _NAMED: Final = re.compile(r"'([A-Za-z_][A-Za-z0-9_]*)'")
 _OPERATORS: Final = {
     "Equal": MatchOperator.EQUAL,
@@ -124,7 +125,8 @@ def _located(expression: str, scanned: Scan, message: str) -> PromqlError:
 
 
 def _plain(message: str) -> str:
-    """The parser's words in ours, where they are known."""
+    """The parser's words in ours, where they are known; what they quote, in brief."""
+    message = message if len(message) <= _QUOTED else f"{message[:_QUOTED]}…"
     for pattern, reason in _MESSAGES:
         if found := pattern.search(message):
             return found.expand(reason)
