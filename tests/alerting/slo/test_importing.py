@@ -289,6 +289,10 @@ class TestOpenSlo:
             (("target: 0.995", "target: 0.995, timeSliceTarget: 0.9"), "26:51: timeSliceTarget is for thresholds"),
             (("type: Prometheus, spec: {query: sum", "type: Datadog, spec: {query: sum"), "15:22: type 'Datadog'"),
             (("sum(http_requests)", "http_requests"), "15:54: query: http_requests counts increments"),
+            (
+                ("query: sum(http_requests)", "query: 'sum(increase(http_requests[10m]))'"),
+                "13:47: query reads another window than the total does",
+            ),
             (("kind: SLO\n", "kind: Slo\n"), "18:1: kind 'Slo' is not understood"),
             (("ratioMetric", "thresholdMetric"), "10:3: thresholdMetric compares a level slice by slice"),
         ],

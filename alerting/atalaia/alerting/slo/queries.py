@@ -9,7 +9,7 @@ from typing import Final
 
 from atalaia.alerting import promql
 from atalaia.alerting.aggregates import Aggregate, CountWithin
-from atalaia.alerting.expressions import Binary, Expression, Grouping, Number, Operator, Read, Reduce, Rolling
+from atalaia.alerting.expressions import Binary, Expression, Grouping, Number, Operator, Read, Reduce, Rolling, Span
 from atalaia.alerting.promql.syntax import Aggregation, Series
 from atalaia.alerting.promql.syntax import read as nodes
 from atalaia.alerting.sense import rates_count_events
@@ -46,6 +46,7 @@ class _Counted:
 
     events: Events
     grouping: Grouping
+    window: Span
     per_second: bool
     without: Events | None = None
 
@@ -81,6 +82,8 @@ def _indicator(part: _Counted, total: _Counted, *, part_is_good: bool) -> Indica
         raise UncountableError("is a difference; the total must be one count")
     if part.grouping != total.grouping:
         raise UncountableError("groups by other labels than the total does; group both alike")
+    if part.window != total.window:
+        raise UncountableError("reads another window than the total does; write the same in both")
     if part.per_second != total.per_second:
         raise UncountableError("is a rate and the total is none, or the other way round; write rate in both")
     labels = total.grouping.labels
@@ -136,7 +139,7 @@ def _read(tree: Read) -> _Counted:
         raise UncountableError("is a number for each series; write sum(…) around it")
     if tree.grouping.without:
         raise UncountableError("groups by all labels but some; write by (…) with the labels that count")
-    return _Counted(Events(tree.selector, _aggregate(tree)), tree.grouping, tree.aggregate is Aggregate.RATE)
+    return _Counted(Events(tree.selector, _aggregate(tree)), tree.grouping, tree.span, tree.aggregate is Aggregate.RATE)
 
 
 def _aggregate(tree: Read) -> Aggregate | CountWithin:
