@@ -88,6 +88,20 @@ def test_a_window_that_the_watermark_has_passed_goes_out_complete() -> None:
     assert _rows(partition, Granularity.MINUTE) == []
 
 
+def test_a_late_event_takes_no_completeness_away() -> None:
+    """An idle partition is complete up to now; an old event changes its window, which stays complete."""
+    partition = _partition()
+    partition.caught_up = True
+    _apply(partition, group(1, NOW_MS - 180_000, 1.0), arrival_ms=NOW_MS - 60_000)
+    watermark_ms = partition.watermark(NOW_MS, SETTINGS)
+    partition.close_windows(watermark_ms)
+    assert [row["completeness"] for row in _rows(partition, Granularity.MINUTE, watermark_ms)] == [1.0]
+    _apply(partition, group(2, NOW_MS - 180_000, 1.0), arrival_ms=NOW_MS)
+    assert partition.watermark(NOW_MS, SETTINGS) == watermark_ms
+    (row,) = _rows(partition, Granularity.MINUTE, partition.watermark(NOW_MS, SETTINGS))
+    assert (row["count"], row["completeness"]) == (2, 1.0)
+
+
 def _publish(partition: Partition) -> None:
     for granularity in Granularity:
         _rows(partition, granularity)

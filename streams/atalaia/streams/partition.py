@@ -37,6 +37,8 @@ class Partition:
     clock: Clock = field(default_factory=Clock)
     next_offset: int | None = None
     """The offset after the last one applied; None before the first."""
+    passed_ms: int = -NEVER
+    """The highest watermark so far."""
     behind_since_ms: int | None = None
     """Since when it has not caught up, at any look."""
     caught_up: bool = False
@@ -96,13 +98,15 @@ class Partition:
         return self.judge.tick(at_ms, awaiting=_LAGS.format(self.state.partition) if lags else None)
 
     def watermark(self, now_ms: int, settings: StreamSettings) -> int:
-        """Event time (ms) up to which this partition is complete."""
-        return self.clock.watermark(
+        """Event time (ms) up to which this partition is complete. It never goes back, whatever comes late."""
+        watermark_ms = self.clock.watermark(
             now_ms=now_ms,
             caught_up=self.caught_up,
             lateness_ms=settings.allowed_lateness // _MS,
             idle_ms=settings.idle_after // _MS,
         )
+        self.passed_ms = max(self.passed_ms, watermark_ms)
+        return self.passed_ms
 
     def rows(self, granularity: Granularity, watermark_ms: int) -> Iterator[tuple[bytes, bytes]]:
         """Record key and Avro body of each rollup row of this granularity that is out of date; marks them published."""
