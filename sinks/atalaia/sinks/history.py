@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from clickhouse_connect.driver.client import Client
+from numpy.typing import NDArray
 
 from atalaia.alerting.backtest.minutes import GRID_MS, Ints, Minutes
 from atalaia.alerting.backtest.needs import Need
+from atalaia.alerting.buckets import MinuteStats
 from atalaia.infra import clickhouse
 from atalaia.infra.settings import Settings
 from atalaia.schemas.series import SeriesKey
@@ -20,8 +22,12 @@ AT_ONCE: Final = 128
 """Series whose minutes are fetched in one question: a month of them is some 300 MB of columns."""
 _LABELS: Final = frozenset({"tenant", "service_name", "region", "affiliate_id", "unit", "frequency"})
 _NUMBERS: Final = ("count", "missing", "sum", "min", "max", "first", "last", "first_at", "last_at")
-_SLICE_MS: Final = 4 * DAY_MS
+_SLICE_MS: Final = 5 * DAY_MS
 """Minutes are fetched in slices of time, which is what progress is counted in; a slice takes less than a second."""
+
+
+_Table: TypeAlias = NDArray[Any]
+"""Rows whose columns have names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +60,40 @@ class History:
             yield self._fetch(need, found[first : first + AT_ONCE], from_ms=from_ms - need.before_ms, to_ms=to_ms)
 
     def _fetch(self, need: Need, found: Sequence[Found], *, from_ms: int, to_ms: int) -> list[Minutes]:
-        ordered = sorted(found, key=lambda each: each.number % (1 << 64))
-        columns = [Minutes.empty(each.series, from_ms=from_ms, to_ms=to_ms) for each in ordered]
-        marks = np.array([each.number % (1 << 64) for each in ordered], np.uint64)
-        parts: list[list[tuple[Ints, Ints, Ints]]] = [[] for _ in ordered]
+        columns = [Minutes.empty(each.series, from_ms=from_ms, to_ms=to_ms) for each in found]
+        parts: list[list[tuple[Ints, Ints, Ints]]] = [[] for _ in found]
         start_ms = from_ms - from_ms % GRID_MS
         for slice_ms in range(start_ms, to_ms, _SLICE_MS):
             parameters = {
                 "metric": need.metric_name,
-                "tenants": sorted({each.series.tenant for each in ordered}),
-                "services": sorted({each.series.service_name for each in ordered}),
-                "numbers": [each.number for each in ordered],
+                "tenants": sorted({each.series.tenant for each in found}),
+                "services": sorted({each.series.service_name for each in found}),
+                "numbers": [each.number for each in found],
                 "start": start_ms // 1000,
                 "from": slice_ms // 1000,
-                "to": min(slice_ms + _SLICE_MS, to_ms) // 1000,
+                "to": -(-min(slice_ms + _SLICE_MS, to_ms) // 1000),
             }
-            with clickhouse.errors(self._settings):
-                for mark, at, numbers in self._blocks(_MINUTES, parameters):
-                    _fill(columns, np.searchsorted(marks, mark), at, numbers)
-                if need.with_sketch:
-                    for mark, at, (buckets, counts) in self._blocks(_SKETCHES, parameters):
-                        _gather(parts, np.searchsorted(marks, mark), at, buckets, counts)
+            for index, rows in _by_series(self._rows(_MINUTES, _ROW, parameters)):
+                _fill(columns[index], rows)
+            if need.with_sketch:
+                for index, rows in _by_series(self._rows(_SKETCHES, _BUCKET, parameters)):
+                    at, buckets, counts = (rows[name].astype(np.int64) for name in ("at", "bucket", "count"))
+                    parts[index].append((at, buckets, counts))
         return [_sketched(each, part) for each, part in zip(columns, parts, strict=True)]
 
-    def _blocks(self, sql: str, parameters: dict[str, Any]) -> Iterator[tuple[Any, Any, list[Any]]]:
-        """Blocks of an answer: the series' marks, the minutes' numbers, and the other columns."""
-        with self._client.query_np_stream(sql, parameters=parameters) as stream:
-            for block in stream:
-                names = block.dtype.names
-                yield block[names[0]], block[names[1]].astype(np.int64), [block[name] for name in names[2:]]
+    def _rows(self, sql: str, row: np.dtype[Any], parameters: dict[str, Any]) -> _Table:
+        """The rows of an answer that is numbers alone, as ClickHouse packs them."""
+        with clickhouse.errors(self._settings):
+            packed = self._client.raw_query(sql, parameters=parameters, fmt="RowBinary")
+        return np.frombuffer(packed, row)
+
+
+def _by_series(rows: _Table) -> Iterator[tuple[int, _Table]]:
+    """The rows of each series, which are numbered from 1."""
+    order = np.argsort(rows["series"], kind="stable")
+    numbers, begins = np.unique(rows["series"][order], return_index=True)
+    for number, chosen in zip(numbers.tolist(), np.split(order, begins[1:]), strict=True):
+        yield number - 1, rows[chosen]
 
 
 def _conditions(need: Need) -> tuple[str, dict[str, str]]:
@@ -114,21 +125,34 @@ def _found(metric_name: str, row: Sequence[Any]) -> Found:
     return Found(key, int(number))
 
 
-def _fill(columns: Sequence[Minutes], which: Any, at: Ints, numbers: Sequence[Any]) -> None:
-    """Puts the rows of a block where they belong."""
-    order = np.argsort(which, kind="stable")
-    series, begins = np.unique(which[order], return_index=True)
-    for index, rows in zip(series.tolist(), np.split(order, begins[1:]), strict=True):
-        target = columns[index]
-        for name, column in zip(_NUMBERS, numbers, strict=True):
-            getattr(target, name)[at[rows]] = column[rows]
+def _fill(target: Minutes, rows: _Table) -> None:
+    """Puts the rows of a series where they belong: of each minute the latest version of each shard, added up."""
+    places = rows["at"]
+    for name in _NUMBERS:
+        getattr(target, name)[places] = rows[name]
+    for name in ("first_at", "last_at"):
+        getattr(target, name)[places] += target.start_ms + places.astype(np.int64) * MINUTE_MS
+    several = np.bincount(places, minlength=len(target))[places] > 1
+    if several.any():
+        _add_up(target, rows[several])
 
 
-def _gather(parts: list[list[tuple[Ints, Ints, Ints]]], which: Any, at: Ints, buckets: Any, counts: Any) -> None:
-    order = np.argsort(which, kind="stable")
-    series, begins = np.unique(which[order], return_index=True)
-    for index, rows in zip(series.tolist(), np.split(order, begins[1:]), strict=True):
-        parts[index].append((at[rows], buckets[rows].astype(np.int64), counts[rows].astype(np.int64)))
+def _add_up(target: Minutes, rows: _Table) -> None:
+    latest: dict[tuple[int, int], Any] = {}
+    for row in rows:
+        shard = int(row["at"]), int(row["shard"])
+        if shard not in latest or row["version"] > latest[shard]["version"]:
+            latest[shard] = row
+    minutes: dict[int, MinuteStats] = {}
+    for (at, _), row in sorted(latest.items(), key=lambda each: each[0]):
+        start_ms = target.start_ms + at * MINUTE_MS
+        first_at, last_at = start_ms + int(row["first_at"]), start_ms + int(row["last_at"])
+        count, missing, total, least, most, first, last = (row[name].item() for name in _NUMBERS[:7])
+        minute = MinuteStats(start_ms, count, total, least, most, first, first_at, last, last_at, {}, missing)
+        minutes[at] = minute if at not in minutes else minutes[at].add(minute)
+    for at, minute in minutes.items():
+        for name in _NUMBERS:
+            getattr(target, name)[at] = getattr(minute, name)
 
 
 def _sketched(minutes: Minutes, parts: Iterable[tuple[Ints, Ints, Ints]]) -> Minutes:
@@ -139,38 +163,61 @@ def _sketched(minutes: Minutes, parts: Iterable[tuple[Ints, Ints, Ints]]) -> Min
     return replace(minutes, sketch=(at, buckets, counts))
 
 
+# Labels are read of one minute of each series: of all of them it would take as long as the backtest.
 _SERIES: Final = """
-    SELECT tenant, service_name, region, affiliate_id, unit, frequency, any(dimensions), series_id
+    SELECT DISTINCT tenant, service_name, region, affiliate_id, unit, frequency, mapSort(dimensions), series_id
     FROM metric_rollups
-    WHERE metric_name = {{metric:String}} AND granularity = 'minute'
-        AND window_start >= toDateTime({{from:Int64}}, 'UTC') AND window_start < toDateTime({{to:Int64}}, 'UTC')
-        {conditions}
-    GROUP BY tenant, service_name, region, affiliate_id, unit, frequency, series_id
+    WHERE metric_name = {{metric:String}} AND granularity = 'minute' {conditions}
+        AND (series_id, window_start) IN
+        (
+            SELECT series_id, max(window_start) FROM metric_rollups
+            WHERE metric_name = {{metric:String}} AND granularity = 'minute'
+                AND window_start >= toDateTime({{from:Int64}}, 'UTC') AND window_start < toDateTime({{to:Int64}}, 'UTC')
+            GROUP BY tenant, service_name, series_id
+        )
     ORDER BY tenant, service_name, region, affiliate_id, unit, frequency, series_id
 """
-# The latest version of each row, the shards of a minute added up: as the view `metric_windows` has it, by what makes
-# the rows cheap to take in: numbers alone.
+# Every version of every row: the latest of each is picked here, for few minutes have several, and FINAL would look for
+# them in all. What is fetched are numbers alone.
 _ROWS: Final = """
-    FROM metric_rollups AS r FINAL
+    FROM metric_rollups AS r
     PREWHERE r.tenant IN {tenants:Array(String)} AND r.metric_name = {metric:String} AND r.granularity = 'minute'
-        AND r.service_name IN {services:Array(String)} AND r.series_id IN {numbers:Array(UInt128)}
+        AND r.service_name IN {services:Array(String)}
         AND r.window_start >= toDateTime({from:Int64}, 'UTC') AND r.window_start < toDateTime({to:Int64}, 'UTC')
+    WHERE r.series_id IN {numbers:Array(UInt128)}
 """
 _MINUTES: Final = f"""
-    SELECT toUInt64(r.series_id % 18446744073709551616) AS mark,
-        intDiv(toInt64(toUnixTimestamp(r.window_start)) - {{start:Int64}}, {MINUTE_MS // 1000}) AS at,
-        toInt64(sum(r.count)), greatest(sum(r.missing), 0), sum(r.sum), min(r.min), max(r.max),
-        argMin(r.first, (r.first_at, r.shard)), argMax(r.last, (r.last_at, r.shard)),
-        toInt64(toUnixTimestamp64Milli(min(r.first_at))), toInt64(toUnixTimestamp64Milli(max(r.last_at)))
+    SELECT toUInt8(indexOf({{numbers:Array(UInt128)}}, r.series_id)),
+        toUInt32(intDiv(toUnixTimestamp(r.window_start) - {{start:Int64}}, {MINUTE_MS // 1000})),
+        toUInt32(cityHash64(r.shard)), r.version, toUInt32(r.count), toInt32(r.missing), r.sum, r.min, r.max, r.first,
+        r.last, toUInt16(dateDiff('millisecond', r.window_start, r.first_at)),
+        toUInt16(dateDiff('millisecond', r.window_start, r.last_at))
     {_ROWS}
-    GROUP BY r.series_id, r.window_start
-    SETTINGS do_not_merge_across_partitions_select_final = 1
 """
+_ROW: Final = np.dtype(
+    [
+        ("series", "u1"),
+        ("at", "<u4"),
+        ("shard", "<u4"),
+        ("version", "<u8"),
+        ("count", "<u4"),
+        ("missing", "<i4"),
+        *((name, "<f8") for name in ("sum", "min", "max", "first", "last")),
+        ("first_at", "<u2"),
+        ("last_at", "<u2"),
+    ]
+)
 _SKETCHES: Final = f"""
-    SELECT toUInt64(r.series_id % 18446744073709551616) AS mark,
-        intDiv(toInt64(toUnixTimestamp(r.window_start)) - {{start:Int64}}, {MINUTE_MS // 1000}) AS at,
-        bucket, toInt64(sum(seen))
-    {_ROWS.replace("PREWHERE", "ARRAY JOIN mapKeys(r.sketch) AS bucket, mapValues(r.sketch) AS seen PREWHERE")}
-    GROUP BY r.series_id, r.window_start, bucket
-    SETTINGS do_not_merge_across_partitions_select_final = 1
-"""
+    SELECT series, at, bucket, toUInt32(sum(seen)) FROM
+    (
+        SELECT toUInt8(indexOf({{numbers:Array(UInt128)}}, r.series_id)) AS series,
+            toUInt32(intDiv(toUnixTimestamp(r.window_start) - {{start:Int64}}, {MINUTE_MS // 1000})) AS at,
+            r.sketch AS sketch
+        {_ROWS}
+        ORDER BY r.version DESC
+        LIMIT 1 BY r.series_id, r.window_start, r.shard
+    )
+    ARRAY JOIN mapKeys(sketch) AS bucket, mapValues(sketch) AS seen
+    GROUP BY series, at, bucket
+"""  # noqa: S608 - of constants
+_BUCKET: Final = np.dtype([("series", "u1"), ("at", "<u4"), ("bucket", "<i4"), ("count", "<u4")])

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from atalaia.alerting import durations, states
+from atalaia.alerting.amendments import AMENDABLE_MS
 from atalaia.alerting.backtest.courses import VERDICTS, Codes, Course, Said, gaps, look_back_ms
 from atalaia.alerting.evaluation import Condition
 from atalaia.alerting.states import AT_REST, AlertState, Verdict
@@ -16,6 +17,7 @@ from atalaia.alerting.tracker import FORGOTTEN_AFTER
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.windows import MINUTE_MS
 
+_DECISIONS: Final = frozenset({AlertStatus.FIRING, AlertStatus.RESOLVED})
 _FORGOTTEN_MS: Final = durations.milliseconds(FORGOTTEN_AFTER)
 
 
@@ -38,6 +40,8 @@ class _Life:
     state: AlertState = AT_REST
     awaits_until: int = 0
     """Index of the first minute for which enough has been watched."""
+    decided_ms: int = -AMENDABLE_MS
+    """When it last fired or resolved: so long a judge keeps the series, for late data may amend that."""
 
     def enter(self, at: int, verdict: Verdict) -> None:
         """Moves by a verdict at the end of a minute."""
@@ -46,6 +50,8 @@ class _Life:
         self.state, told = states.advance(self.state, verdict, at_ms=at_ms, terms=self.condition.terms, episode=episode)
         if told is not None:
             self.told.append(Told(at, told, self.state.since_ms))
+            if told in _DECISIONS and not self.state.turn:
+                self.decided_ms = at_ms
 
     def verdict(self, at: int) -> Verdict:
         """What is said at the end of a minute."""
@@ -106,9 +112,10 @@ def _run(life: _Life, stops: list[int], broken: set[int], ended: dict[int, int])
 def _came_back(life: _Life, at: int, expired_ms: int) -> None:
     """A series that had been silent until this minute."""
     gone_ms = expired_ms + _FORGOTTEN_MS
-    if life.state.open and gone_ms <= int(life.course.ends_ms[at]) - MINUTE_MS:
+    before_ms = int(life.course.ends_ms[at]) - MINUTE_MS
+    if life.state.open and gone_ms <= before_ms:
         life.forget(int((gone_ms - int(life.course.ends_ms[0])) // MINUTE_MS) + 1)
-    if not life.state.open:
+    if not life.state.open and life.decided_ms + AMENDABLE_MS <= before_ms:
         life.state = AT_REST
         life.awaits_until = _ready(life.course, life.condition, at)
 
@@ -128,7 +135,7 @@ def _kept_ms(course: Course, condition: Condition) -> int:
         return condition.absent_ms + MINUTE_MS
     if not condition.window_ms:
         return (look_back_ms(course.series) if course.series is not None else 0) + MINUTE_MS
-    return condition.window_ms + max(0, condition.lag_ms - condition.step_ms) + 2 * condition.step_ms
+    return condition.window_ms + max(0, condition.lag_ms - condition.step_ms) + condition.step_ms
 
 
 def _gone_ms(course: Course, condition: Condition) -> int:
