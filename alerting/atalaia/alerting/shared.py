@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from atalaia.alerting import absentees, durations, standing, watching
 from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.document import to_document
 from atalaia.alerting.evaluate import EvaluationError
 from atalaia.alerting.evaluation import LATENESS, Condition
 from atalaia.alerting.expressions import Labels, reads
@@ -71,6 +72,7 @@ class SharedJudge:
         self._dirty: set[AlertKey] = set()
         self._owed: list[Transition] = []
         self._since_ms: dict[str, int] = {}
+        self._documents: dict[str, tuple[Rule | None, dict[str, Any]]] = {}
         self._at_ms = 0
         self._adopt(rules)
 
@@ -137,7 +139,13 @@ class SharedJudge:
     def dump(self, key: AlertKey) -> list[Any] | None:
         """Where an alert stands, for orjson; None where nothing is worth keeping."""
         alert = self._alerts.get(key.rule_id, {}).get(key)
-        return None if alert is None else alert.dump()
+        if alert is None:
+            return None
+        rule, (of, document) = alert.condition.rule, self._documents.get(key.rule_id, (None, {}))
+        if of is not rule:
+            document = to_document(rule)
+            self._documents[key.rule_id] = (rule, document)
+        return alert.dump(document)
 
     def load(self, dump: list[Any], *, at_ms: int = 0) -> None:
         """Takes up an alert where `dump` left it; `at_ms` is the clock of that time.
@@ -176,6 +184,7 @@ class SharedJudge:
             if rule.is_active
         }
         self._since_ms = {rule_id: ms for rule_id, ms in self._since_ms.items() if rule_id in self._watches}
+        self._documents.clear()
         self.errors = {rule_id: why for rule_id, why in self.errors.items() if rule_id in self._watches}
         self.panel.want(
             (

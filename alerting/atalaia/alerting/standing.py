@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+import orjson
+
 from atalaia.alerting import durations
-from atalaia.alerting.document import from_document, to_document
+from atalaia.alerting.document import from_document
 from atalaia.alerting.evaluate import Sample
 from atalaia.alerting.evaluation import Condition, conditions, prepare
 from atalaia.alerting.expressions import Labels
@@ -71,12 +74,12 @@ class Standing:
         """Whether nothing of it can matter to a later verdict."""
         return not self.state.open and not self.state.bits and self.state.episode <= at_ms - _REMEMBERED_MS
 
-    def dump(self) -> list[Any]:
-        """All of it, for orjson."""
+    def dump(self, document: dict[str, Any]) -> list[Any]:
+        """All of it, for orjson, with its rule as a document."""
         state = self.state
         return [
             FORMAT,
-            to_document(self.condition.rule),
+            document,
             self.condition.identity,
             self.tenant,
             self.labels,
@@ -162,10 +165,17 @@ def silence(rule: Rule) -> Condition | None:
 
 def _condition(document: dict[str, Any], identity: str) -> Condition | None:
     """The condition that a state belongs to, which may be gone or another by now."""
-    try:
-        rule: Rule = from_document(document)
-    except RuleError:  # written by a version that knew more fields
+    rule = _rule(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
+    if rule is None:
         return None
     silent = silence(rule)
     every = [*thresholds(rule), *([] if silent is None else [silent])]
     return next((condition for condition in every if condition.identity == identity), None)
+
+
+@lru_cache(maxsize=10_000)  # the alerts of one rule come one after the other
+def _rule(document: bytes) -> Rule | None:
+    try:
+        return from_document(orjson.loads(document))
+    except RuleError:  # written by a version that knew more fields
+        return None
