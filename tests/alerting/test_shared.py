@@ -209,6 +209,16 @@ class TestWaiting:
         story.judge.observe(series.record_key(), series, replace(minute, missing=3))
         assert story.said() == ["awaiting_data"]
 
+    def test_what_no_missing_event_can_undo_fires_at_once(self) -> None:
+        """A count that is over its limit, however much of it is missing."""
+        counted = "sum by (job) (count_over_time(level[5m])) > 1"
+        story = Story(rule(counted, minimum_completeness=0.9))
+        series = SeriesKey("default", "level", "api", None, None, "1", "real_time")
+        for events, said in (([1.0], []), ([1.0, 2.0], ["firing"])):
+            (minute,) = minutes_of([(story.at_ms + n, value) for n, value in enumerate(events)])
+            story.judge.observe(series.record_key(), series, replace(minute, missing=9))
+            assert story.said() == said
+
     def test_too_few_events_decide_nothing(self) -> None:
         """A ratio of next to nothing is none."""
         story = Story(rule(ERRORS, minimum_count=4))

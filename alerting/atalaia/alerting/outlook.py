@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import IntEnum
 
+from atalaia.alerting.aggregates import Aggregate, CountWithin
 from atalaia.alerting.comparisons import Comparison
 from atalaia.alerting.expressions import (
     COMPARISONS,
@@ -21,6 +22,7 @@ from atalaia.alerting.expressions import (
     reads,
 )
 from atalaia.alerting.readings import accumulates
+from atalaia.alerting.sense import rates_count_events
 
 
 class Wish(IntEnum):
@@ -57,6 +59,21 @@ def must_settle(expression: Expression, comparison: Comparison | None = None) ->
     """
     wish = Wish.HIGH if comparison is None else _WISHES[Operator(comparison.value)]
     return _may_be_low(expression, wish)
+
+
+def only_grows(expression: Expression, comparison: Comparison | None) -> bool:
+    """Whether the condition, once it holds, cannot be undone by further events of its window: a count over its limit.
+
+    A sum is not among them: what is missing of it may be negative.
+
+    >>> from datetime import timedelta
+    >>> from atalaia.alerting.aggregates import Aggregate
+    >>> from atalaia.alerting.expressions import Rolling, Selector
+    >>> seen = Read(Selector("order_value"), Aggregate.COUNT, Rolling(timedelta(hours=1)))
+    >>> only_grows(seen, Comparison.ABOVE), only_grows(seen, Comparison.BELOW)
+    (True, False)
+    """
+    return comparison in (Comparison.ABOVE, Comparison.AT_LEAST) and _counts(expression)
 
 
 def observed(expression: Expression) -> Expression:
@@ -118,6 +135,23 @@ def _wishes(node: Binary, wish: Wish) -> tuple[Wish, Wish]:
         right = Wish(-wish) if _negative(node.left) else wish
         return left, right if operator is Operator.MULTIPLY else Wish(-right)
     return Wish.EITHER, Wish.EITHER
+
+
+def _counts(expression: Expression) -> bool:
+    """Whether further events only add to the number."""
+    match expression:
+        case Read(aggregate=Aggregate.RATE):
+            return rates_count_events(expression.selector.metric_name)
+        case Read(aggregate=aggregate):
+            return aggregate is Aggregate.COUNT or isinstance(aggregate, CountWithin)
+        case Reduce(reduction=Reduction.SUM | Reduction.MAX, of=inner):
+            return _counts(inner)
+        case Binary(operator=Operator.ADD, left=left, right=right):
+            return all(isinstance(side, Number) or _counts(side) for side in (left, right))
+        case Binary(operator=Operator.MULTIPLY | Operator.DIVIDE, left=left, right=Number(value=value)):
+            return value > 0 and _counts(left)
+        case _:
+            return False
 
 
 def _negative(expression: Expression) -> bool:

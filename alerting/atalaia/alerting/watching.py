@@ -42,6 +42,11 @@ class Watch:
         """What has a value wherever there is data."""
         return interned(outlook.observed(self.expression))
 
+    @cached_property
+    def only_grows(self) -> bool:
+        """Whether no event that is missing could undo the condition where it holds."""
+        return outlook.only_grows(self.expression, self.rule.comparison)
+
     def find(self, source: Source, at_ms: int) -> list[Sample] | EvaluationError:
         """The value of every label set at an instant, or why there is none."""
         try:
@@ -61,11 +66,14 @@ class Watch:
         rule = self.rule
         if math.isnan(sample.value) or sample.events < rule.minimum_count:
             return Finding(Verdict.NO_DATA, sample)
-        if (rule.minimum_completeness or 0.0) > sample.completeness or (self.settle_ms and not sample.whole):
+        if self.settle_ms and not sample.whole:
             return Finding(Verdict.AWAITING, sample)
-        if rule.comparison is None:
-            return Finding(Verdict.HOLDS, sample)
-        return Finding(evaluation.judge_value(condition, sample.value).verdict, sample)
+        compared = rule.comparison is not None
+        verdict = evaluation.judge_value(condition, sample.value).verdict if compared else Verdict.HOLDS
+        if (rule.minimum_completeness or 0.0) > sample.completeness:
+            final = verdict is Verdict.HOLDS and self.only_grows
+            return Finding(verdict if final else Verdict.AWAITING, sample)
+        return Finding(verdict, sample)
 
 
 def watch(rule: Rule, *, settle: bool, every: bool = False) -> Watch:
