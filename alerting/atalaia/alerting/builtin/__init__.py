@@ -11,7 +11,7 @@ from atalaia.alerting.rules import Rule
 
 @cache
 def builtin_rules() -> tuple[Rule, ...]:
-    """The rules of F3, in the order of their files.
+    """The rules of F3 and A3, in the order of their files.
 
     >>> [rule.rule_id for rule in builtin_rules()][:2]
     ['low-revenue', 'slow-api']
