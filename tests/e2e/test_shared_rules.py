@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -130,11 +131,12 @@ def _producer(stack: LocalStack, service: str) -> Producer:
     return Producer(stack.settings.kafka.bootstrap_servers, service_name=service, registry=stack.settings.registry.url)
 
 
-def _burst(stack: LocalStack, service: str, metric: str, *, each: int = 1) -> None:
+def _burst(stack: LocalStack, service: str, metric: str, *, each: int = 1, ago: timedelta = timedelta()) -> None:
     """The same number of events for every affiliate, at once; returns when they are acknowledged."""
+    at = datetime.now(UTC) - ago
     with _producer(stack, service) as metrics:
         for affiliate in AFFILIATES * each:
-            metrics.emit(metric, 1.0, affiliate_id=affiliate)
+            metrics.emit(metric, 1.0, affiliate_id=affiliate, timestamp=at)
         metrics.flush(10)
 
 
@@ -182,7 +184,10 @@ def test_sums_and_ratios_over_partitions_and_workers(own_stack: LocalStack, tmp_
 
 
 def test_for_goes_on_where_a_killed_worker_left_it(own_stack: LocalStack, tmp_path: Path) -> None:
-    """Kill -9 of the worker that judges, while an alert is pending: it fires when `for` is over, once."""
+    """Kill -9 of the worker that judges, while an alert is pending: it fires when `for` is over, once.
+
+    And killed again while it fires, it resolves when the window has passed the events: they are of eight minutes ago.
+    """
     _publish(
         own_stack,
         id="slow",
@@ -191,7 +196,7 @@ def test_for_goes_on_where_a_killed_worker_left_it(own_stack: LocalStack, tmp_pa
         **{"for": "20s"},
     )
     with _two_workers(own_stack, tmp_path) as workers, Transitions(own_stack, "slow") as slow:
-        _burst(own_stack, "killed", "whatsapp_clicks", each=2)
+        _burst(own_stack, "killed", "whatsapp_clicks", each=2, ago=timedelta(minutes=8))
         pending = slow.wait(AlertStatus.PENDING, workers[0], within_seconds=60)
         victim, other = _with_home(workers, "whatsapp_clicks")
         victim.kill()
@@ -199,7 +204,12 @@ def test_for_goes_on_where_a_killed_worker_left_it(own_stack: LocalStack, tmp_pa
         firing = slow.wait(AlertStatus.FIRING, other, within_seconds=60)
         assert firing["episode_id"] == pending["episode_id"]
         assert 20.0 <= (firing["timestamp"] - pending["timestamp"]).total_seconds() < 35.0
-        assert slow.statuses() == [AlertStatus.PENDING, AlertStatus.FIRING]
+        for worker in workers:
+            worker.kill()
+            worker.start()
+        resolved = slow.wait(AlertStatus.RESOLVED, workers[0], within_seconds=180)
+        assert resolved["episode_id"] == pending["episode_id"]
+        assert slow.statuses() == [AlertStatus.PENDING, AlertStatus.FIRING, AlertStatus.RESOLVED]
 
 
 def test_a_paused_worker_resolves_nothing(own_stack: LocalStack, tmp_path: Path) -> None:

@@ -261,6 +261,20 @@ def test_after_a_long_stop_the_past_is_not_judged() -> None:
     assert lab.home.judged_ms == tomorrow - LOOKING_BACK_MS
 
 
+def test_after_a_long_lag_only_the_last_hour_is_judged() -> None:
+    """What happened half a day ago, and comes only now, calls nobody: neither a start nor an end of it."""
+    lab = Lab(over(1, window=timedelta(minutes=1)))
+    lab.tick(NOW)
+    lab.put(lab.sources[1].event(NOW + MINUTE_MS), lab.sources[1].event(NOW + MINUTE_MS))
+    later = NOW + 12 * 60 * MINUTE_MS
+    lab.put(*(source.clock(later) for source in lab.sources))
+    lab.judge(later)
+    assert lab.home.judged_ms == later - LOOKING_BACK_MS + STRIDE_MS
+    while lab.home.judged_ms < later:
+        lab.judge(later)
+    assert lab.told == []
+
+
 def test_a_rule_that_is_gone_ends_its_alerts() -> None:
     """A removed rule's firing alert resolves, and nothing of it is left for a successor."""
     kept = replace(over(100), rule_id="other", name="other")

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared_rules import shared
 from stream_data import NOW_MS, group
 
 from atalaia.alerting.document import from_document
@@ -19,7 +20,9 @@ from atalaia.infra.settings import StreamSettings
 from atalaia.schemas import codec
 from atalaia.schemas.events import AlertStatus, Granularity
 from atalaia.schemas.versions import offset_of
+from atalaia.streams import partials
 from atalaia.streams.columns import Columns, Group
+from atalaia.streams.families import families
 from atalaia.streams.partition import Partition
 from atalaia.streams.state import PartitionState
 
@@ -100,6 +103,23 @@ def test_a_late_event_takes_no_completeness_away() -> None:
     assert partition.watermark(NOW_MS, SETTINGS) == watermark_ms
     (row,) = _rows(partition, Granularity.MINUTE, partition.watermark(NOW_MS, SETTINGS))
     assert (row["count"], row["completeness"]) == (2, 1.0)
+
+
+def test_minutes_are_shared_with_homes_when_they_change() -> None:
+    """A minute of a metric that a shared rule reads goes out when it gets events, or events are found missing."""
+    partition = _partition()
+    found = families([shared("r", "api_response_time")], partitions=4)
+    partition.sharing.adopt(found, partition.state, NOW_MS)
+    _apply(partition, group(1, NOW_MS, 1.0, counted=(7, 0)))
+    _apply(partition, group(2, NOW_MS + 60_000, 1.0, counted=(7, 1)))
+    assert len(list(partition.sharing.owed(partition.state))) == 2
+    assert list(partition.sharing.owed(partition.state)) == []
+    _apply(partition, group(3, NOW_MS + 120_000, 1.0, counted=(7, 4)))
+    assert len(list(partition.sharing.owed(partition.state))) == 1
+    _apply(partition, group(4, NOW_MS + 60_000, 1.0, counted=(7, 2)))
+    (_, _, first), (_, _, second) = partition.sharing.owed(partition.state)
+    missing = [partials.partial_of(value)[1].missing for value in (first, second) if value is not None]
+    assert missing == [0, 1]
 
 
 def _publish(partition: Partition) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from atalaia.alerting.document import from_document, to_document
 from atalaia.alerting.faults import RuleError
 from atalaia.alerting.panel import KNOWN_MS
+from atalaia.alerting.rules import Rule
 from atalaia.alerting.shared import AlertKey, SharedJudge
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.series import SeriesKey
@@ -47,6 +48,7 @@ class Home:
         self._anchors: dict[str, str] = {}
         self._documents: dict[str, dict[str, Any]] = {}
         self._judge = SharedJudge()
+        self._rules: tuple[Rule, ...] = ()
         self._judged_ms = 0
         self._begun_ms: int | None = None
         self._awaiting = False
@@ -79,6 +81,7 @@ class Home:
         self._anchors |= {rule.rule_id: anchor(rule) for rule in rules}
         self._documents |= {rule.rule_id: to_document(rule) for rule in rules}
         self._touched = True
+        self._rules = rules
         return self._judge.replace_rules(rules, self._judged_ms)
 
     def release(self, families: Families) -> list[Transition]:
@@ -209,6 +212,9 @@ class Home:
             return []
         target = max(at_ms, self._judged_ms)
         if self._judged_ms:
+            if self._judged_ms < at_ms - LOOKING_BACK_MS:
+                self._judged_ms = at_ms - LOOKING_BACK_MS
+                self._judge.replace_rules(self._rules, self._judged_ms)  # the same ones, from then on
             target = min(target, self._judged_ms + STRIDE_MS)
         self._touched = self._awaiting = False
         self._judged_ms = target

@@ -194,7 +194,8 @@ class Homes:
     def _begin(self, running: _Running) -> None:
         home = running.home
         running.begun = True
-        self._looked_through.add((home.number, running.generation))
+        earlier = {each for each in self._looked_through if each[1] == running.generation}
+        self._looked_through = earlier | {(home.number, running.generation)}
         self._tell(running, home.begin(_now_ms()))
         log.info(
             "home_opened",
