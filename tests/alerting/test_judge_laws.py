@@ -207,7 +207,10 @@ def test_any_order_within_the_lateness_is_the_same(
     """Of a verdict that waits for stragglers, the order and the delay of events within the lateness change nothing."""
     told = []
     for delayed in (False, True):
-        judge, clock = Judge([replace(rule, aggregate=aggregate)]), range(START_MS, START_MS + SPAN_MS + 10_000, 1_000)
+        # Another rule keeps the series under watch: whether it is new after a silence goes by arrival.
+        keeper = replace(rule, rule_id="k", window=timedelta(hours=1), threshold=-1e9, recovery=None)
+        judge = Judge([replace(rule, aggregate=aggregate), keeper])
+        clock = range(START_MS, START_MS + SPAN_MS + 10_000, 1_000)
         arrivals = [(at_ms + delay_ms * delayed, at_ms, value) for at_ms, value, delay_ms in given_events]
         story = [
             Batch(now, tuple((at_ms, value) for arrival, at_ms, value in arrivals if now - 1_000 < arrival <= now))
