@@ -15,7 +15,9 @@ PAGE = (Path(__file__).parents[3] / "docs" / "promql.md").read_text("utf-8")
 UNDERSTOOD, REFUSED = PAGE.split("## What is not, and why")
 
 
-@pytest.mark.parametrize("name", [*sorted(RANGED), *Reduction, *Function, "quantile_over_time", "histogram_quantile", "absent"])
+@pytest.mark.parametrize(
+    "name", [*sorted(RANGED), *Reduction, *Function, "quantile_over_time", "histogram_quantile", "absent"]
+)
 def test_every_function_is_on_the_page(name: str) -> None:
     """What is understood is listed."""
     assert re.search(rf"[`(]{name}[`(]", UNDERSTOOD)
