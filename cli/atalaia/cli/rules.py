@@ -23,7 +23,7 @@ from atalaia.alerting.loader import Loaded, Problem, load_files
 from atalaia.alerting.publishing import Applied, Change
 from atalaia.alerting.rules import Rule, condition_text
 from atalaia.alerting.store import RuleStore, Stored
-from atalaia.cli import context, rule_tests
+from atalaia.cli import context, rule_tests, rules_backtest
 from atalaia.cli.stack import Output, OutputOption
 from atalaia.schemas.events import Severity
 
@@ -37,6 +37,8 @@ atalaia rules validate rules/*.yaml    what is wrong, with file, line and column
 
 atalaia rules test tests/*.yaml        what must fire when, from which series; promtool's format
 
+atalaia rules backtest shop.yaml       when they would have fired, on the history that there is
+
 atalaia rules apply rules/shop.yaml    put its rules in force, everywhere, within seconds
 
 atalaia rules list                     what is judged now, and where each rule comes from
@@ -46,6 +48,7 @@ atalaia rules delete cpu-busy          take a rule away; its alerts resolve
 
 app = typer.Typer(epilog=_EPILOG, no_args_is_help=True, help="Alert rules: check, test, put in force, list, delete.")
 app.command("test")(rule_tests.run_tests)
+app.command("backtest", epilog=rules_backtest.EPILOG)(rules_backtest.backtest)
 
 FilesArgument = Annotated[list[Path], typer.Argument(help="Rule files: YAML, or JSON.", show_default=False)]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]

@@ -90,6 +90,8 @@ class History:
 
 def _by_series(rows: _Table) -> Iterator[tuple[int, _Table]]:
     """The rows of each series, which are numbered from 1."""
+    if not len(rows):
+        return
     order = np.argsort(rows["series"], kind="stable")
     numbers, begins = np.unique(rows["series"][order], return_index=True)
     for number, chosen in zip(numbers.tolist(), np.split(order, begins[1:]), strict=True):

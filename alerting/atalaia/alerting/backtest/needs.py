@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from atalaia.alerting import durations, spans
@@ -22,6 +22,10 @@ class Need:
     equal: tuple[tuple[str, str], ...]
     before_ms: int
     with_sketch: bool
+
+    def reaching(self, before_ms: int) -> Need:
+        """The same, from longer before."""
+        return replace(self, before_ms=max(before_ms, self.before_ms))
 
 
 def needs(rule: Rule) -> list[Need]:
