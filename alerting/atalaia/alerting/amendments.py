@@ -1,8 +1,8 @@
 """What late data does to decisions that were told already.
 
-An event is late for a decision if it is from a time of which, by the allowed lateness, everything had arrived when the
-decision was taken, and comes afterwards. The decision's own events are kept with it, so that what it would have been
-is known exactly, however far its window has moved on since.
+An event is late for a decision if it comes afterwards, and its minute had been over for the allowed lateness when the
+decision was taken: everything should have been there. The decision's own events are kept with it, so that what it would
+have been is known exactly, however far its window has moved on since.
 
 Bounded: of each alert the latest firing and the resolve after it, each for an hour (`AMENDABLE`).
 """
@@ -18,6 +18,7 @@ from atalaia.alerting import durations
 from atalaia.alerting.buckets import MinuteStats
 from atalaia.alerting.evaluation import TOLERANCE, Condition, value_of
 from atalaia.schemas.events import AlertStatus
+from atalaia.schemas.windows import MINUTE_MS
 
 AMENDABLE: Final = timedelta(hours=1)
 """For how long after a decision late data is compared with it."""
@@ -52,9 +53,10 @@ class Decision:
         """Takes note of events; whether they were late for this."""
         start, end = self.window
         if condition.absent_ms:
-            late = start < minute.last_at < end
+            late = start < minute.first_at < end or start < minute.last_at < end
         else:
-            late = start <= minute.start_ms < end and minute.last_at < self.at_ms - condition.lateness_ms
+            over_ms = minute.start_ms + MINUTE_MS
+            late = start <= minute.start_ms < end and over_ms <= self.at_ms - condition.lateness_ms
         if late:
             with_sketch = condition.needs_sketch
             if self.stats is None:
