@@ -80,16 +80,17 @@ class Panel:
         """How many series are held."""
         return sum(len(held) for held in self._holdings.values())
 
-    def want(self, reads: Iterable[tuple[Read, int]], *, at_ms: int = 0) -> None:
+    def want(self, reads: Iterable[tuple[Read, int]], *, at_ms: int = 0, lateness_ms: int = 0) -> None:
         """Keeps from now on what these leaves read, and series that fell silent for as long (ms) as stands beside each.
 
-        Series of metrics that none of them reads are let go.
+        With `lateness_ms` they may be read as of so long ago. Series of metrics that none of them reads are let go.
         """
         before, self._demands = self._demands, {}
         for read, keep_ms in reads:
             demand = self._demands.setdefault(read.selector.metric_name, _Demand({}))
             step_ms = self._step_of(read)
             reach_ms = durations.milliseconds(read.offset) + spans.longest_ms(read.span) + _SLACK_STEPS * step_ms
+            reach_ms += lateness_ms
             demand.reach_ms[step_ms] = max(reach_ms, demand.reach_ms.get(step_ms, 0))
             demand.with_sketch = demand.with_sketch or needs_sketch(read)
             demand.keep_ms = max(demand.keep_ms, keep_ms)

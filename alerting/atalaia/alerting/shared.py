@@ -193,6 +193,7 @@ class SharedJudge:
                 for leaf in reads(watch.expression)
             ),
             at_ms=self._at_ms,
+            lateness_ms=self._lateness_ms or 0,
         )
 
     def _instants(self, at_ms: int) -> Iterator[int]:
