@@ -182,3 +182,37 @@ def test_a_group_tells_which_sequences_came_of_which_producer(engine: Engine) ->
     assert [run[1:] for run in this if run[0] == producer] == [(3, 5), (8, 8)]
     assert [run[1:] for run in this if run[0] != producer] == [(0, 0)]
     assert following == [(producer, 9, 9)]
+
+
+def test_every_shape_of_a_count_is_told_right(engine: Engine) -> None:
+    """Whatever sequences a group has of one producer or several, in whatever order, its runs hold just those."""
+    draw = random.Random(7)
+    shapes: list[list[tuple[str, int]]] = [
+        [("a", 0)],
+        [("a", number) for number in range(4)],
+        [("a", number) for number in range(3, -1, -1)],
+        [("a", 5), ("a", 5)],
+        [("a", 5), ("a", 7)],
+        [("a", 2), ("a", 3), ("a", 3), ("a", 4)],
+        [("", number) for number in range(3)],
+        [("a", number) for number in range(-2, 2)],
+        *([(draw.choice("ab"), draw.randrange(8)) for _ in range(6)] for _ in range(20)),
+    ]
+    batch = [
+        framed(sequence=number, producer_id=producer, timestamp=NOW_MS + minute * 60_000, service_name=producer or "-")
+        for minute, shape in enumerate(shapes)
+        for producer, number in shape
+    ]
+    found: dict[tuple[str, int], set[int]] = {}
+    for group in engine.aggregate(records(*batch, arrival_ms=NOW_MS + len(shapes) * 60_000)).groups:
+        numbers = found.setdefault((group[2], group[9]), set())
+        for _, first, last in group[24]:
+            numbers.update(range(first, last + 1))
+    expected = {
+        (producer or "-", NOW_MS + minute * 60_000): {
+            number for each, number in shape if each == producer and producer and number >= 0
+        }
+        for minute, shape in enumerate(shapes)
+        for producer, _ in shape
+    }
+    assert found == expected

@@ -21,7 +21,7 @@ from atalaia.schemas.registry import SchemaMissing
 from atalaia.schemas.screening import TIMESTAMP_MS, Reason, reason_sql
 from atalaia.schemas.sketch import bucket_sql
 from atalaia.schemas.windows import MINUTE_MS
-from atalaia.streams.sequences import runs
+from atalaia.streams.sequences import runs, sequences_sql
 
 Record = tuple[int, int, bytes]
 """Offset, arrival time (ms), Confluent-framed bytes."""
@@ -157,7 +157,7 @@ class Engine:
             groups = self._query(_containers(head, batches), sql)
         for group in groups:
             result[group.pop()].groups.append(group)
-            group[24:] = [runs(group[24], group[25])]
+            group[24:] = [runs(group[24], group[25], group[10])]
         if sum(group[10] for group in groups) < sum(map(len, batches.values())):
             for partition, offset, reason in self._query(None, self._rejects):
                 result[partition].rejected.append(Rejected(offset, Reason(reason)))
@@ -215,7 +215,6 @@ def _groups_sql(path: str, *, each_event: bool) -> str:
     pairs = ", ".join(f"('{name}', '{key}')" for name, key in dimension_pairs())
     dimensions = f"mapFilter((k, v) -> (metric_name, k) IN ({pairs}), metadata)"
     at = TIMESTAMP_MS
-    counted = "producer_id != '' AND sequence >= 0"
     return f"""
         SELECT tenant, metric_name, service_name, region, affiliate_id, unit, frequency,
             toJSONString(mapSort({dimensions})) AS dimensions, any(metric_type),
@@ -225,7 +224,7 @@ def _groups_sql(path: str, *, each_event: bool) -> str:
             argMax(value, ({at}, _offset)), max({at}), toInt64(argMax(_offset, ({at}, _offset))),
             toInt64(min(_offset)), toInt64(max(_offset)),
             mapKeys(sumMap(map({bucket_sql("value")}, toUInt32(1))) AS sketch), mapValues(sketch),
-            groupArrayIf(cityHash64(producer_id), {counted}), groupArrayIf(sequence, {counted}),
+            {sequences_sql()},
             toInt32(_partition) AS source
         FROM file('{path}', 'Avro')
         WHERE {reason_sql()} = ''

@@ -26,6 +26,9 @@ LONG_SILENT_MS: Final = DAY_MS
 LEAP: Final = 100_000_000
 """No loss is as large (an hour at 10,000 events a second is 36 million): beyond it another count has begun."""
 
+NOBODY: Final = 11_160_318_154_034_397_263
+"""The hash of an empty producer_id: whoever sends it doesn't count."""
+
 Run = tuple[int, int, int]
 """Producer, first and last of sequences that follow each other."""
 Change = tuple[int, int]
@@ -36,36 +39,59 @@ Hole = tuple[int, int, int]
 _NO_CHANGE: Final[tuple[Change, ...]] = ()
 
 
-def received_share(count: int, missing: int) -> float:
-    """The share of events sent that came, 0 to 1.
+def sequences_sql() -> str:
+    """Two columns of a group, for `runs`: its producers, by hash, and its sequences, in the order of the events.
 
-    >>> received_share(3, 1), received_share(3, 0), received_share(0, 0)
-    (0.75, 1.0, 1.0)
+    One producer is said once; and where its sequences follow each other, as they nearly always do, only the first is:
+    writing and reading so many numbers would cost more than everything else about them.
     """
-    return count / (count + missing) if missing > 0 else 1.0
+    return """
+        if(length(arrayCompact(groupArray(cityHash64(producer_id)) AS producers) AS one) = 1, one, producers),
+        if(length(one) = 1 AND arrayCompact(arrayDifference(groupArray(sequence) AS sequences)) = [0, 1],
+            [sequences[1]], sequences)
+    """
 
 
-def runs(producers: Sequence[int], sequences: Sequence[int]) -> list[Run]:
-    """The events of one group as runs of each producer, in ascending order: each event's producer, and its sequence.
+def runs(producers: Sequence[int], sequences: Sequence[int], count: int) -> list[Run]:
+    """The `count` events of one group as runs, those of each producer in ascending order.
 
-    >>> runs([7, 7, 8, 7], [3, 4, 0, 6])
+    Given is each event's producer, or the one of all, and each sequence, or the first of one run. Left out are events
+    without a producer, and those with a sequence below 0.
+
+    >>> runs([7, 7, 8, 7], [3, 4, 0, 6], 4)
     [(7, 3, 4), (7, 6, 6), (8, 0, 0)]
+    >>> runs([7], [3], 5)
+    [(7, 3, 7)]
     """
-    if not sequences:
-        return []
-    first, count = sequences[0], len(sequences)
-    if producers.count(producers[0]) == count and sequences == list(range(first, first + count)):
-        return [(producers[0], first, first + count - 1)]  # nearly always
+    first = sequences[0]
+    if len(sequences) == 1 and first >= 0:
+        return [] if producers[0] == NOBODY else [(producers[0], first, first + count - 1)]
+    each = producers if len(producers) == count else [producers[0]] * count
+    numbers = sequences if len(sequences) == count else range(first, first + count)
+    begun: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for producer, sequence in zip(each, numbers, strict=True):
+        if ends.setdefault(producer, sequence - 1) != sequence - 1 or sequence < 0:
+            return _sorted_runs(each, numbers)
+        begun.setdefault(producer, sequence)
+        ends[producer] = sequence
+    return [(producer, begin, ends[producer]) for producer, begin in begun.items() if producer != NOBODY]
+
+
+def _sorted_runs(producers: Sequence[int], sequences: Sequence[int]) -> list[Run]:
     found: list[Run] = []
     owner, begin, end = -1, 0, -1
     for producer, sequence in sorted(zip(producers, sequences, strict=True)):
+        if producer == NOBODY or sequence < 0:
+            continue
         if producer == owner and sequence <= end + 1:
             end = sequence
             continue
         if owner >= 0:
             found.append((owner, begin, end))
         owner, begin, end = producer, sequence, sequence
-    found.append((owner, begin, end))
+    if owner >= 0:
+        found.append((owner, begin, end))
     return found
 
 
@@ -164,7 +190,7 @@ class Sequences:
         return len(self._counts)
 
     def take(self, found: Iterable[Run], minute_ms: int) -> Sequence[Change]:
-        """Takes note of the runs of one group, in ascending order; what that changes of what is missing.
+        """Takes note of the runs of one group, each producer's ascending; what that changes of what is missing.
 
         The changes of a minute add up. Runs that were taken before change nothing.
         """
