@@ -406,3 +406,23 @@ def _firing() -> Partition:
     assert _decided(partition, group(0, NOW_MS, 200.0)) == [AlertStatus.FIRING]
     partition.caught_up = False
     return partition
+
+
+def test_a_silence_outlives_windows_and_workers() -> None:
+    """A series that was seen is missed by the next worker, too, though nothing of its windows is left."""
+    rule = from_document({"name": "Up", "metric": "api_response_time", "absent_for": "1h"})
+    partition, successor = _partition(), _partition()
+    for each in (partition, successor):
+        each.judge.replace_rules([rule], 0)
+        each.caught_up = True
+    _apply(partition, group(1, NOW_MS, 5.0))
+    assert partition.judge_touched(NOW_MS) == []
+    _publish(partition)
+    partition.close_windows(NOW_MS + 40 * 86_400_000)
+    _publish(partition)
+    partition.evict(committed=2, idle_since=LATER, excess=0)
+    assert partition.state.window_count() == 0
+    values = {key: value for key, value in partition.changes() if value is not None}
+    assert len(list(successor.load(values, touched=0.0))) == 1
+    assert successor.tick(NOW_MS + 3_599_999) == []
+    assert [told.status for told in successor.tick(NOW_MS + 3_600_000)] == [AlertStatus.FIRING]
