@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from atalaia.cli import context, records
+from atalaia.cli import alerts_explain, context, records
 from atalaia.cli.records import Decoded, Decoder, Record, Undecodable
 from atalaia.cli.stack import Output, OutputOption
 from atalaia.cli.tail import line
@@ -26,9 +26,14 @@ atalaia alerts tail                        the last ten transitions, and each th
 atalaia alerts tail --severity critical    only the worst
 
 atalaia alerts tail --no-follow -o json    one JSON object a line, for programs
+
+atalaia alerts explain FINGERPRINT         value, window and offsets, and the value again from the raw events
 """
 
-app = typer.Typer(epilog=_EPILOG, no_args_is_help=True, help="Alerts: follow what fires and what resolves.")
+app = typer.Typer(
+    epilog=_EPILOG, no_args_is_help=True, help="Alerts: follow what fires and what resolves; explain one."
+)
+app.command("explain")(alerts_explain.explain)
 
 
 @app.callback()

@@ -23,7 +23,7 @@ from atalaia.alerting.loader import Loaded, Problem, load_files
 from atalaia.alerting.publishing import Applied, Change
 from atalaia.alerting.rules import Rule, condition_text
 from atalaia.alerting.store import RuleStore, Stored
-from atalaia.cli import context, rule_tests, rules_backtest
+from atalaia.cli import context, rule_tests, rules_backtest, rules_explain, rules_record
 from atalaia.cli.stack import Output, OutputOption
 from atalaia.schemas.events import Severity
 
@@ -39,6 +39,10 @@ atalaia rules test tests/*.yaml        what must fire when, from which series; p
 
 atalaia rules backtest shop.yaml       when they would have fired, on the history that there is
 
+atalaia rules record --run incident    whether the alerts of a recorded incident still come out
+
+atalaia rules explain slow-api         what it means, reads, and says now
+
 atalaia rules apply rules/shop.yaml    put its rules in force, everywhere, within seconds
 
 atalaia rules list                     what is judged now, and where each rule comes from
@@ -49,6 +53,8 @@ atalaia rules delete cpu-busy          take a rule away; its alerts resolve
 app = typer.Typer(epilog=_EPILOG, no_args_is_help=True, help="Alert rules: check, test, put in force, list, delete.")
 app.command("test")(rule_tests.run_tests)
 app.command("backtest", epilog=rules_backtest.EPILOG)(rules_backtest.backtest)
+app.command("record", epilog=rules_record.EPILOG)(rules_record.record)
+app.command("explain")(rules_explain.explain)
 
 FilesArgument = Annotated[list[Path], typer.Argument(help="Rule files: YAML, or JSON.", show_default=False)]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]

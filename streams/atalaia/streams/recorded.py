@@ -44,7 +44,7 @@ def events(
     with Registry(settings.registry.url) as registry:
         engine = Engine(registry)
         try:
-            for partition, batch in _batches(settings, from_ms=from_ms, to_ms=to_ms + _LOOK_ASIDE_MS):
+            for partition, batch in batches(settings, from_ms=from_ms, to_ms=to_ms + _LOOK_ASIDE_MS):
                 arrivals = {offset: arrival_ms for offset, arrival_ms, _ in batch}
                 for group in engine.aggregate(batch, each_event=each).groups:
                     if group[1] in metrics:
@@ -90,7 +90,7 @@ def stats_of(group: Group) -> MinuteStats:
     )
 
 
-def _batches(settings: Settings, *, from_ms: int, to_ms: int) -> Iterator[tuple[int, list[Record]]]:
+def batches(settings: Settings, *, from_ms: int, to_ms: int) -> Iterator[tuple[int, list[Record]]]:
     """Records that arrived between two instants, a partition after the other."""
     kafka.require(settings.kafka)
     places = kafka.partitions_of(settings.kafka, [METRICS.name])
