@@ -13,7 +13,14 @@ from atalaia.infra.errors import Failure
 from atalaia.infra.settings import KafkaSettings, librdkafka
 
 TIMEOUT_SECONDS: Final = 15.0
-_LEADER_MOVES: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+_LEADER_MOVES: Final = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,  # a broker that stood still is its own successor
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    }
+)
 
 
 class KafkaUnavailable(Failure):
