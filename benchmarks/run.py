@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import emit, lab, machine, report, rules, sink, throughput, whole
+from benchmarks import backtest, emit, lab, machine, report, rules, sink, throughput, whole
 from benchmarks.narration import say
 from benchmarks.report import Figure
 from benchmarks.throughput import Scale
@@ -32,6 +32,7 @@ class Size:
     scales: Sequence[Scale]
     rows: int
     seconds: float
+    days: int
     ticks: int
 
 
@@ -44,6 +45,7 @@ FULL: Final = Size(
     ),
     rows=1_500_000,
     seconds=30,
+    days=30,
     ticks=130,
 )
 QUICK: Final = Size(
@@ -59,6 +61,7 @@ QUICK: Final = Size(
     ),
     rows=200_000,
     seconds=8,
+    days=2,
     ticks=35,
 )
 
@@ -102,9 +105,14 @@ def _rules(size: Size, folder: Path) -> list[Figure]:
     return rules.measure(size.ticks, folder)
 
 
+def _backtest(size: Size, folder: Path) -> list[Figure]:
+    return backtest.measure(size.days, folder)
+
+
 SECTIONS: Final[dict[str, Callable[[Size, Path], list[Figure]]]] = {
     "emit": _emit,
     "rules": _rules,
+    "backtest": _backtest,
     "worker": _worker,
     "sink": _sink,
     "stack": _whole,
