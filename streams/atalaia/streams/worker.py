@@ -46,6 +46,8 @@ from atalaia.streams.transport import Batch, BatchConsumer, BatchTransport
 LINGER_SECONDS: Final = 0.03
 """Wait before each fetch: a query has a fixed cost of about 10 ms, and every series that a fetch touches one of 15 µs,
 so small batches would buy little latency dearly."""
+COMPOSING_SECONDS: Final = 0.1
+"""Wait between looks whether a worker that was paused knows again where it stands."""
 BEAT: Final = timedelta(milliseconds=500)
 SWEEP_EVERY: Final = timedelta(seconds=5)
 CADENCE: Final = {
@@ -165,7 +167,7 @@ class StreamWorker:
         records = batch.records
         first_offset, last_offset = records[0].offset, records[-1].offset
         columns = await self._columns(tp, batch, generation, each_event=partition.replays(first_offset))
-        if columns is None or generation != self.app.consumer_generation_id:
+        if columns is None or not await self._still_ours(generation):
             return
         partition.caught_up = self._reached_end(tp, last_offset + 1)
         now_ms = _now_ms()
@@ -182,6 +184,18 @@ class StreamWorker:
         metrics.RECORDS_READ.labels(STAGE, METRICS.name).inc(len(records))
         metrics.BATCH_RECORDS.labels(STAGE, METRICS.name).observe(len(records))
         metrics.BATCH_SECONDS.labels(STAGE, METRICS.name).observe(time.perf_counter() - started)
+
+    async def _still_ours(self, generation: int) -> bool:
+        """Whether there has been no rebalance since; after a pause, not before that can be known.
+
+        A worker that was taken for dead has a batch or two in hand when it wakes up. Counting them would do no harm as
+        long as its successor has opened the same windows; one that had let go of them opens others, and so would we.
+        """
+        while not self._composure.at(time.time()):
+            if generation != self.app.consumer_generation_id or self.app.should_stop:
+                return False
+            await asyncio.sleep(COMPOSING_SECONDS)
+        return bool(generation == self.app.consumer_generation_id)
 
     async def _columns(self, tp: TP, batch: Batch, generation: int, *, each_event: bool) -> Columns | None:
         """The batch's columns; None where the partition was taken away meanwhile.
