@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from atalaia.alerting import unit_tests
 from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.backtest.episodes import of_transitions
 from atalaia.alerting.backtest.minutes import GRID_MS, Minutes
@@ -18,6 +21,7 @@ from atalaia.alerting.backtest.trials import Trial, swept, trials
 from atalaia.alerting.buckets import MinuteStats
 from atalaia.alerting.document import from_document
 from atalaia.alerting.engine import story
+from atalaia.alerting.loader import load_files
 from atalaia.alerting.rules import Comparison, Rule, RuleError
 from atalaia.alerting.transitions import fingerprint
 from atalaia.schemas import sketch
@@ -220,3 +224,36 @@ def test_what_a_rule_needs() -> None:
     assert 70 * MINUTE_MS <= need.before_ms <= 80 * MINUTE_MS
     (both,) = needs(from_document({"rule_name": "R", "expr": RATIO, "severity": "high"}))
     assert both.equal == ()
+
+
+def test_backtest_and_unit_test_agree(tmp_path: Path) -> None:
+    """A unit test that expects what a backtest of the same values says is met, minute by minute."""
+    values = [10, 95, 95, 99, 95, 95, 10, 10, 96, 10, 97, 98, 99, 99, 10, 10]
+    rules = tmp_path / "rules.yaml"
+    alert = {"alert": "Busy", "expr": "max_over_time(cpu_usage[2m]) > 90", "for": "2m", "labels": {"severity": "high"}}
+    rules.write_text(json.dumps({"groups": [{"name": "g", "rules": [alert]}]}), "utf-8")
+    (rule,) = load_files([rules]).rules
+    minutes = [minute(at, [float(value)]) for at, value in enumerate(values)]
+    until_ms = START_MS + len(values) * MINUTE_MS
+    (trial,) = trials(rule, [Minutes.of(series("cpu_usage"), minutes, from_ms=START_MS, to_ms=until_ms)])
+    fires = {
+        at
+        for at in range(len(values))
+        for episode in trial.episodes()
+        if episode.firing_ms <= START_MS + at * MINUTE_MS + MINUTE_MS - 1 < (episode.resolved_ms or until_ms)
+    }
+    assert len(trial.episodes()) == 2
+    firing = {"exp_labels": {"severity": "high", "service_name": "api"}}
+    expected = [
+        {"eval_time": f"{at}m", "alertname": "Busy", "exp_alerts": [firing] if at in fires else []}
+        for at in range(len(values))
+    ]
+    given = {"series": 'cpu_usage{service_name="api"}', "values": " ".join(map(str, values))}
+    document = {
+        "rule_files": [str(rules)],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": [given], "alert_rule_test": expected}],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(json.dumps(document), "utf-8")
+    assert unit_tests.run(file).failures == []

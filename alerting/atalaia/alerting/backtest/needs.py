@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from atalaia.alerting import durations, spans
 from atalaia.alerting.expressions import Matcher, MatchOperator, Read, reads
-from atalaia.alerting.readings import needs_sketch
+from atalaia.alerting.readings import accumulates, needs_sketch
 from atalaia.alerting.rules import Rule, tree
 from atalaia.alerting.sense import step
 
@@ -66,5 +66,7 @@ def _before_ms(rule: Rule, leaf: Read) -> int:
     step_ms = spans.step_of(leaf)
     if rule.expression is None and rule.window is not None:
         step_ms = durations.milliseconds(step(rule.window))
+    if accumulates(leaf):  # too little of an amount is judged once its series has been watched for a whole window
+        window_ms += spans.longest_ms(leaf.span)
     remembered = rule.hold + rule.keep_firing + (rule.absent_for or timedelta())
     return window_ms + durations.milliseconds(remembered) + (rule.of_last + _SLACK_STEPS) * step_ms
