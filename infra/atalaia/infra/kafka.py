@@ -19,6 +19,7 @@ _LEADER_MOVES: Final = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.FENCED_LEADER_EPOCH,  # a broker that stood still is its own successor
         KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError._NOENT,  # noqa: SLF001 - librdkafka's own name: "No leaders found"
     }
 )
 
