@@ -23,6 +23,14 @@ _LEADER_MOVES: Final = frozenset(
     }
 )
 
+_COORDINATOR_MOVES: Final = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
+
 
 class KafkaUnavailable(Failure):
     """The brokers gave no answer, or a refusal; the message says which and what to look at."""
@@ -132,9 +140,18 @@ def committed_offsets(
     started still loads. The admin client's `list_consumer_group_offsets` ends the process there: librdkafka 2.16
     reaches for the consumer group that an admin client doesn't have (SIGSEGV in rd_kafka_cgrp_op).
     """
+    wanted, deadline = list(partitions), time.monotonic() + TIMEOUT_SECONDS
     consumer = reader(settings, group)
     try:
-        found = consumer.committed(list(partitions), timeout=TIMEOUT_SECONDS)
+        while True:
+            try:
+                found = consumer.committed(wanted, timeout=TIMEOUT_SECONDS)
+            except KafkaException as exc:
+                if exc.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                break
     finally:
         consumer.close()
     return {(tp.topic, tp.partition): (tp.offset if tp.offset >= 0 else None) for tp in found}
