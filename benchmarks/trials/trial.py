@@ -22,7 +22,7 @@ from atalaia.schemas.topics import METRICS
 from atalaia.sinks import evidence, verify
 
 DRAINED_WITHIN_SECONDS: Final = 90.0
-PUBLISHED_WITHIN_SECONDS: Final = 30.0
+PUBLISHED_WITHIN_SECONDS: Final = 60.0
 
 EAGER: Final = {
     "ATALAIA_STREAMS__SESSION_TIMEOUT": "PT3S",

@@ -188,7 +188,7 @@ class StreamWorker:
     async def _still_ours(self, generation: int) -> bool:
         """Whether there has been no rebalance since; after a pause, not before that can be known.
 
-        A worker that was taken for dead has a batch or two in hand when it wakes up. Counting them would do no harm as
+        A worker that was taken for dead has a batch or two, and rows, in hand when it wakes up. Counting them would do no harm as
         long as its successor has opened the same windows; one that had let go of them opens others, and so would we.
         """
         while not self._composure.at(time.time()):
@@ -298,6 +298,8 @@ class StreamWorker:
                 self._send_alerts(partition, changed, now_ms)
             self._send_alerts(partition, partition.tick(now_ms), now_ms)
         metrics.RULES.set(len(self._rules.rules()))
+        if not await self._still_ours(generation):
+            return
         if time.monotonic() - self._swept_at >= SWEEP_EVERY.total_seconds():
             # What was published must be there before its state may go; and a window that is let go of must be gone
             # for good (the checkpoint below) before the row of its next opening goes out: else a crash in between
