@@ -33,12 +33,12 @@ atalaia alerts explain FINGERPRINT         value, window and offsets, and the va
 app = typer.Typer(
     epilog=_EPILOG, no_args_is_help=True, help="Alerts: follow what fires and what resolves; explain one."
 )
-app.command("explain")(alerts_explain.explain)
+app.command("explain", epilog=alerts_explain.EPILOG)(alerts_explain.explain)
 
 
 @app.callback()
 def alerts() -> None:
-    """Alerts: follow what fires and what resolves."""
+    """Alerts: follow what fires and what resolves; explain one."""
 
 
 @app.command()

@@ -24,6 +24,13 @@ from atalaia.infra.errors import UsageFailure
 from atalaia.schemas.events import AlertStatus
 from atalaia.sinks.told import Alert, Told
 
+EPILOG: Final = """\
+Examples:
+
+atalaia alerts tail --no-follow -o json            shows the fingerprint and the episode of each alert
+
+atalaia alerts explain 3f0c9a1be7d24c55a1b2c3d4e5f60718   what it was told from, and whether that still holds
+"""
 _SHOWN: Final = 10
 _CLOSE: Final = 1e-9
 _SKETCHED: Final = 0.02

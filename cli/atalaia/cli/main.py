@@ -51,9 +51,9 @@ COMMANDS: Final = (
     Entry("verify", "verify", "Prove that every event is stored once, and that rollups equal raw events.", PIPELINE),
     Entry("repair", "repair", "Make the rollups of a time range anew from raw events.", PIPELINE),
     Entry("dlq", "dlq", "Dead letters: count, look at, send again.", PIPELINE, group=True),
-    Entry("rules", "rules", "Alert rules: check, put in force, list, delete.", PIPELINE, group=True),
+    Entry("rules", "rules", "Alert rules: check, test, try on the past, put in force, explain.", PIPELINE, group=True),
     Entry("slo", "slo", "Service level objectives: check, put in force, error budgets, import.", PIPELINE, group=True),
-    Entry("alerts", "alerts", "Alerts: follow what fires and what resolves.", PIPELINE, group=True),
+    Entry("alerts", "alerts", "Alerts: follow what fires and what resolves; explain one.", PIPELINE, group=True),
     Entry("schemas", "schemas", "The contracts: check, register, list.", PIPELINE, group=True),
     Entry("worker", "worker", "Run one worker as this process: stream or sink.", PIPELINE, group=True),
 )

@@ -50,11 +50,13 @@ atalaia rules list                     what is judged now, and where each rule c
 atalaia rules delete cpu-busy          take a rule away; its alerts resolve
 """
 
-app = typer.Typer(epilog=_EPILOG, no_args_is_help=True, help="Alert rules: check, test, put in force, list, delete.")
+app = typer.Typer(
+    epilog=_EPILOG, no_args_is_help=True, help="Alert rules: check, test, try on the past, put in force, explain."
+)
 app.command("test")(rule_tests.run_tests)
 app.command("backtest", epilog=rules_backtest.EPILOG)(rules_backtest.backtest)
 app.command("record", epilog=rules_record.EPILOG)(rules_record.record)
-app.command("explain")(rules_explain.explain)
+app.command("explain", epilog=rules_explain.EPILOG)(rules_explain.explain)
 
 FilesArgument = Annotated[list[Path], typer.Argument(help="Rule files: YAML, or JSON.", show_default=False)]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]

@@ -25,6 +25,13 @@ from atalaia.schemas.windows import DAY_MS
 from atalaia.sinks.history import History
 from atalaia.sinks.told import Told
 
+EPILOG: Final = """\
+Examples:
+
+atalaia rules explain slow-api            in words and as PromQL, its series, its alerts, its history
+
+atalaia rules explain slow-api -o json    the same for programs
+"""
 _SHOWN: Final = 10
 
 
