@@ -188,8 +188,9 @@ class StreamWorker:
     async def _still_ours(self, generation: int) -> bool:
         """Whether there has been no rebalance since; after a pause, not before that can be known.
 
-        A worker that was taken for dead has a batch or two, and rows, in hand when it wakes up. Counting them would do no harm as
-        long as its successor has opened the same windows; one that had let go of them opens others, and so would we.
+        A worker that was taken for dead has a batch or two, and rows, in hand when it wakes up. Counting them would do no
+        harm as long as its successor has opened the same windows; one that had let go of them opens others, and so
+        would we.
         """
         while not self._composure.at(time.time()):
             if generation != self.app.consumer_generation_id or self.app.should_stop:
