@@ -12,7 +12,7 @@ from benchmarks.report import Figure
 
 from atalaia.alerting.backtest.needs import needs
 from atalaia.alerting.backtest.trials import swept, trials
-from atalaia.alerting.document import from_document
+from atalaia.alerting.writing.document import from_document
 from atalaia.infra import clickhouse
 from atalaia.infra.settings import RetentionSettings, Settings
 from atalaia.schemas.windows import DAY_MS, MINUTE_MS

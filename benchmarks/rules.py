@@ -20,11 +20,11 @@ from benchmarks.narration import say
 from benchmarks.report import Figure
 
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.buckets import MinuteStats, minutes_of
-from atalaia.alerting.judge import Judge
+from atalaia.alerting.local.buckets import MinuteStats, minutes_of
+from atalaia.alerting.local.judge import Judge
 from atalaia.alerting.promql import parse, split
 from atalaia.alerting.rules import Comparison, Rule
-from atalaia.alerting.shared import SharedJudge
+from atalaia.alerting.shared.judge import SharedJudge
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import HOUR_MS, MINUTE_MS
 from atalaia.streams.process import GC_THRESHOLDS

@@ -18,12 +18,12 @@ from atalaia.alerting.backtest.episodes import of_transitions
 from atalaia.alerting.backtest.minutes import GRID_MS, Minutes
 from atalaia.alerting.backtest.needs import needs
 from atalaia.alerting.backtest.trials import Trial, swept, trials
-from atalaia.alerting.buckets import MinuteStats
-from atalaia.alerting.document import from_document
 from atalaia.alerting.engine import story
-from atalaia.alerting.loader import load_files
+from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.alerting.rules import Comparison, Rule, RuleError
 from atalaia.alerting.transitions import fingerprint
+from atalaia.alerting.writing.document import from_document
+from atalaia.alerting.writing.loader import load_files
 from atalaia.schemas import sketch
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey

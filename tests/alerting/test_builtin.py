@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from atalaia.alerting.buckets import MinuteStats, minutes_of
 from atalaia.alerting.builtin import builtin_rules
 from atalaia.alerting.engine import story
+from atalaia.alerting.local.buckets import MinuteStats, minutes_of
 from atalaia.schemas.catalogue import metric
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey

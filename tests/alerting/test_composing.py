@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from atalaia.alerting.aggregates import Aggregate, Quantile
-from atalaia.alerting.document import from_document, to_document
 from atalaia.alerting.expressions import Binary, Calendar, Expression, Grouping, Operator, Period, Read, Selector
 from atalaia.alerting.promql import parse
 from atalaia.alerting.rules import Comparison, Level, Rule, RuleError, condition_text
+from atalaia.alerting.writing.document import from_document, to_document
 from atalaia.schemas.events import Severity
 
 HOUR = "sum(increase(http_requests[1h]))"

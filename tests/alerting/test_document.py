@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.document import from_document, to_document
 from atalaia.alerting.expressions import reads
 from atalaia.alerting.rules import Channel, Comparison, Level, Rule, RuleError
+from atalaia.alerting.writing.document import from_document, to_document
 from atalaia.schemas.catalogue import catalogue
 from atalaia.schemas.events import Severity
 

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.buckets import minutes_of
 from atalaia.alerting.engine import story
-from atalaia.alerting.judge import Judge
+from atalaia.alerting.local.buckets import minutes_of
+from atalaia.alerting.local.judge import Judge
 from atalaia.alerting.promql import parse
 from atalaia.alerting.rules import Comparison, Rule, tree
-from atalaia.alerting.shared import SharedJudge
+from atalaia.alerting.shared.judge import SharedJudge
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey

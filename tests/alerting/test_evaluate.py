@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from atalaia.alerting.buckets import MinuteStats, minutes_of
-from atalaia.alerting.evaluate import EvaluationError, Sample, evaluate
+from atalaia.alerting.evaluating.evaluate import EvaluationError, Sample, evaluate
+from atalaia.alerting.evaluating.readings import Reading
 from atalaia.alerting.expressions import Labels, Read
+from atalaia.alerting.local.buckets import MinuteStats, minutes_of
 from atalaia.alerting.promql import parse
-from atalaia.alerting.readings import Reading
 
 WINDOW = (60_000, 120_000)
 

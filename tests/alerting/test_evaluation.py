@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.buckets import minutes_of
-from atalaia.alerting.document import from_document
-from atalaia.alerting.evaluation import evaluate, prepare, window_at
+from atalaia.alerting.local.buckets import minutes_of
+from atalaia.alerting.local.evaluation import evaluate, prepare, window_at
 from atalaia.alerting.rules import Rule
+from atalaia.alerting.writing.document import from_document
 from atalaia.schemas.windows import MINUTE_MS
 
 NOON_MS = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()) * 1000

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atalaia.alerting.buckets import minutes_of
 from atalaia.alerting.builtin import builtin_rules
-from atalaia.alerting.document import from_document
 from atalaia.alerting.events import record
-from atalaia.alerting.judge import Judge
+from atalaia.alerting.local.buckets import minutes_of
+from atalaia.alerting.local.judge import Judge
 from atalaia.alerting.rules import Rule
 from atalaia.alerting.transitions import Transition
+from atalaia.alerting.writing.document import from_document
 from atalaia.schemas import codec
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey

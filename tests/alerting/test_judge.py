@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
-from atalaia.alerting.buckets import minutes_of
 from atalaia.alerting.builtin import builtin_rules
-from atalaia.alerting.document import from_document
-from atalaia.alerting.judge import CHANGED, DEACTIVATED, NOT_SELECTED, REMOVED, Judge
+from atalaia.alerting.local.buckets import minutes_of
+from atalaia.alerting.local.judge import CHANGED, DEACTIVATED, NOT_SELECTED, REMOVED, Judge
 from atalaia.alerting.rules import Rule
 from atalaia.alerting.transitions import Transition
+from atalaia.alerting.writing.document import from_document
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import HOUR_MS, MINUTE_MS
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from atalaia.alerting import states
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.amendments import AMENDABLE_MS
-from atalaia.alerting.buckets import MinuteStats, minutes_of
-from atalaia.alerting.evaluation import evaluate, prepare
-from atalaia.alerting.judge import Judge
+from atalaia.alerting.local.amendments import AMENDABLE_MS
+from atalaia.alerting.local.buckets import MinuteStats, minutes_of
+from atalaia.alerting.local.evaluation import evaluate, prepare
+from atalaia.alerting.local.judge import Judge
 from atalaia.alerting.rules import Comparison, Rule
 from atalaia.alerting.states import Verdict
 from atalaia.alerting.transitions import Transition

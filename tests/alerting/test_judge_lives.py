@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.buckets import MinuteStats, minutes_of
-from atalaia.alerting.judge import CHANGED, Judge
+from atalaia.alerting.local.buckets import MinuteStats, minutes_of
+from atalaia.alerting.local.judge import CHANGED, Judge
+from atalaia.alerting.local.tracker import FORGOTTEN
 from atalaia.alerting.rules import Comparison, Level, Rule
-from atalaia.alerting.tracker import FORGOTTEN
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.events import AlertStatus, Severity
 from atalaia.schemas.series import SeriesKey

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from atalaia.alerting.builtin import builtin_rules
-from atalaia.alerting.document import from_document
-from atalaia.alerting.lint import lint
+from atalaia.alerting.writing.document import from_document
+from atalaia.alerting.writing.lint import lint
 
 
 @pytest.mark.parametrize(

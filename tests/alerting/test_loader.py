@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from atalaia.alerting.loader import Loaded, load_files, load_texts
+from atalaia.alerting.writing.loader import Loaded, load_files, load_texts
 
 GOOD = "{name: Good, metric: cpu_usage, condition: '> 90'}"
 

@@ -6,8 +6,8 @@ import pytest
 
 from atalaia.alerting.comparisons import Comparison
 from atalaia.alerting.expressions import Absent
-from atalaia.alerting.outlook import must_settle, observed
 from atalaia.alerting.promql import parse, split, text
+from atalaia.alerting.shared.outlook import must_settle, observed
 
 
 @pytest.mark.parametrize(

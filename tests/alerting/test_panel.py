@@ -9,11 +9,11 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atalaia.alerting import spans
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.buckets import MinuteStats, merged, minutes_of
+from atalaia.alerting.evaluating import spans
+from atalaia.alerting.evaluating.panel import Panel
 from atalaia.alerting.expressions import Calendar, Grouping, Labels, Period, Read, Rolling, Selector, Span
-from atalaia.alerting.panel import Panel
+from atalaia.alerting.local.buckets import MinuteStats, merged, minutes_of
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import HOUR_MS, MINUTE_MS
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.document import from_document, to_document
-from atalaia.alerting.loader import Loaded, load_texts
 from atalaia.alerting.rules import Comparison, condition_text
+from atalaia.alerting.writing.document import from_document, to_document
+from atalaia.alerting.writing.loader import Loaded, load_texts
 from atalaia.schemas.events import Severity
 
 A3 = """

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.document import from_document
 from atalaia.alerting.expressions import (
     Calendar,
     Expression,
@@ -22,6 +21,7 @@ from atalaia.alerting.expressions import (
 )
 from atalaia.alerting.promql import parse, text
 from atalaia.alerting.rules import Comparison, Rule, RuleError, condition_text, tree
+from atalaia.alerting.writing.document import from_document
 
 
 def rule(**fields: Any) -> Rule:

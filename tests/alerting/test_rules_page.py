@@ -9,10 +9,10 @@ import pytest
 
 from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.builtin import builtin_rules
-from atalaia.alerting.document import SEVERITIES, SYNONYMS
-from atalaia.alerting.lint import lint
-from atalaia.alerting.loader import load_texts
 from atalaia.alerting.rules import Channel, condition_text
+from atalaia.alerting.writing.document import SEVERITIES, SYNONYMS
+from atalaia.alerting.writing.lint import lint
+from atalaia.alerting.writing.loader import load_texts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "rules.md").read_text("utf-8")
 EXAMPLES = re.findall(r"```(?:json|yaml)\n(.*?)```", PAGE, re.DOTALL)

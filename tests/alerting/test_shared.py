@@ -10,12 +10,12 @@ import orjson
 import pytest
 
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.buckets import minutes_of
 from atalaia.alerting.expressions import Calendar, Grouping, Period, Read, Selector
-from atalaia.alerting.judge import CHANGED, DEACTIVATED, REMOVED
+from atalaia.alerting.local.buckets import minutes_of
+from atalaia.alerting.local.judge import CHANGED, DEACTIVATED, REMOVED
 from atalaia.alerting.promql import parse, split
 from atalaia.alerting.rules import Level, Rule
-from atalaia.alerting.shared import SharedJudge
+from atalaia.alerting.shared.judge import SharedJudge
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.events import Severity
 from atalaia.schemas.series import SeriesKey

@@ -10,7 +10,7 @@ import pytest
 from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.expressions import Absent, Read, Rolling, Selector
 from atalaia.alerting.rules import Comparison, Rule
-from atalaia.alerting.silence import Silence, about_silence, silence_of, why_silent
+from atalaia.alerting.shared.silence import Silence, about_silence, silence_of, why_silent
 from atalaia.alerting.transitions import Evidence, Transition
 from atalaia.schemas.events import AlertStatus
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atalaia.alerting import spans
 from atalaia.alerting.aggregates import Aggregate
+from atalaia.alerting.evaluating import spans
 from atalaia.alerting.expressions import Calendar, Period, Read, Rolling, Selector, Span
 from atalaia.schemas.windows import HOUR_MS, MINUTE_MS
 

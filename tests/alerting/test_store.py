@@ -12,9 +12,9 @@ import pytest
 from confluent_kafka import Producer
 
 from atalaia.alerting.builtin import builtin_rules
-from atalaia.alerting.document import from_document
 from atalaia.alerting.publishing import Change, delete, publish
 from atalaia.alerting.store import RuleStore
+from atalaia.alerting.writing.document import from_document
 from atalaia.infra.errors import UsageFailure
 from atalaia.infra.kafka import KafkaUnavailable
 from atalaia.infra.local.stack import LocalStack

@@ -11,8 +11,8 @@ from expression_data import expressions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atalaia.alerting import structure
 from atalaia.alerting.expressions import Expression
+from atalaia.alerting.writing import structure
 
 READ: dict[str, Any] = {"read": "cpu_usage", "aggregate": "last", "window": "5m"}
 

@@ -11,11 +11,11 @@ import pytest
 from confluent_kafka import Producer
 
 from atalaia.alerting import subscribe as subscribing
-from atalaia.alerting.buckets import minutes_of
-from atalaia.alerting.document import from_document
 from atalaia.alerting.events import record
-from atalaia.alerting.judge import Judge
+from atalaia.alerting.local.buckets import minutes_of
+from atalaia.alerting.local.judge import Judge
 from atalaia.alerting.subscribe import Alert, alert_of, subscribe
+from atalaia.alerting.writing.document import from_document
 from atalaia.infra.kafka import KafkaUnavailable
 from atalaia.infra.local.stack import LocalStack
 from atalaia.schemas import codec

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.buckets import minutes_of
-from atalaia.alerting.judge import Judge
+from atalaia.alerting.local.buckets import minutes_of
+from atalaia.alerting.local.judge import Judge
 from atalaia.alerting.rules import Comparison, Rule
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.events import AlertStatus

@@ -13,11 +13,11 @@ from time import time
 import pytest
 from confluent_kafka import Producer
 
-from atalaia.alerting.buckets import minutes_of
 from atalaia.alerting.builtin import builtin_rules
-from atalaia.alerting.document import from_document
 from atalaia.alerting.events import record
-from atalaia.alerting.judge import Judge
+from atalaia.alerting.local.buckets import minutes_of
+from atalaia.alerting.local.judge import Judge
+from atalaia.alerting.writing.document import from_document
 from atalaia.infra.local.stack import LocalStack
 from atalaia.schemas import codec
 from atalaia.schemas.registry import Registry

@@ -16,8 +16,8 @@ from benchmarks.trials.trial import EAGER
 from typer.testing import CliRunner, Result
 
 from atalaia.alerting import publishing
-from atalaia.alerting.document import from_document
 from atalaia.alerting.subscribe import Alert, subscribe
+from atalaia.alerting.writing.document import from_document
 from atalaia.cli import alerts as alerts_command
 from atalaia.cli import rules as rules_command
 from atalaia.infra import clickhouse

@@ -12,9 +12,9 @@ from benchmarks import lab
 from confluent_kafka import OFFSET_BEGINNING, Producer, TopicPartition
 
 from atalaia.alerting import publishing
-from atalaia.alerting.document import from_document
-from atalaia.alerting.silence import Silence
+from atalaia.alerting.shared.silence import Silence
 from atalaia.alerting.subscribe import Alert, subscribe
+from atalaia.alerting.writing.document import from_document
 from atalaia.infra import clickhouse, kafka
 from atalaia.infra.local.stack import LocalStack
 from atalaia.infra.settings import librdkafka

@@ -16,7 +16,7 @@ from benchmarks.trials.trial import EAGER
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from atalaia.alerting import publishing
-from atalaia.alerting.document import from_document
+from atalaia.alerting.writing.document import from_document
 from atalaia.infra import kafka
 from atalaia.infra.local.stack import LocalStack
 from atalaia.producers import Producer

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from shared_rules import shared
 from stream_data import NOW_MS, group
 
-from atalaia.alerting.document import from_document
-from atalaia.alerting.judge import Judge
+from atalaia.alerting.local.judge import Judge
+from atalaia.alerting.writing.document import from_document
 from atalaia.infra.settings import StreamSettings
 from atalaia.schemas import codec
 from atalaia.schemas.events import AlertStatus, Granularity

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import count
 
-from atalaia.alerting.buckets import MinuteStats
-from atalaia.alerting.evaluation import LATENESS
-from atalaia.alerting.judge import Judge
+from atalaia.alerting.local.buckets import MinuteStats
+from atalaia.alerting.local.evaluation import LATENESS
+from atalaia.alerting.local.judge import Judge
 from atalaia.alerting.rules import Rule
-from atalaia.alerting.shared import SharedJudge
+from atalaia.alerting.shared.judge import SharedJudge
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import MINUTE_MS

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from confluent_kafka import Producer
 
-from atalaia.alerting.document import to_document
 from atalaia.alerting.rules import Rule
 from atalaia.alerting.store import RuleStore
+from atalaia.alerting.writing.document import to_document
 from atalaia.infra import kafka
 from atalaia.infra.errors import UsageFailure
 from atalaia.infra.settings import Settings, librdkafka

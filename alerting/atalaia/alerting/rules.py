@@ -9,9 +9,9 @@ from enum import StrEnum
 from atalaia.alerting import durations
 from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.comparisons import Comparison
+from atalaia.alerting.evaluating.narrowing import narrowed
 from atalaia.alerting.expressions import Expression, Labels, Matcher, MatchOperator, Read, Rolling, Selector
 from atalaia.alerting.faults import LONGEST_HOLD, MAX_MINIMUM_COUNT, Fault, RuleError, faults_of
-from atalaia.alerting.narrowing import narrowed
 from atalaia.alerting.promql import printing
 from atalaia.alerting.sense import LATEST_WITHIN, LONGEST_WINDOW, SHORTEST_WINDOW, rates_count_events, step
 from atalaia.alerting.units import unit_of_expression

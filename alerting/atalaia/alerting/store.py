@@ -14,9 +14,9 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from atalaia.alerting.builtin import builtin_rules
-from atalaia.alerting.document import from_document
-from atalaia.alerting.loader import load_files
 from atalaia.alerting.rules import Rule
+from atalaia.alerting.writing.document import from_document
+from atalaia.alerting.writing.loader import load_files
 from atalaia.infra import kafka
 from atalaia.infra.settings import Settings
 from atalaia.schemas import codec

@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from atalaia.alerting import durations, spans
+from atalaia.alerting import durations
 from atalaia.alerting.backtest import again
+from atalaia.alerting.evaluating import spans
 from atalaia.alerting.expressions import Matcher, MatchOperator, reads
 from atalaia.alerting.rules import Rule, number_text, tree
 from atalaia.alerting.store import RuleStore

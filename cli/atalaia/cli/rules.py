@@ -17,12 +17,12 @@ from rich.table import Table
 
 from atalaia.alerting import publishing
 from atalaia.alerting.builtin import builtin_rules
-from atalaia.alerting.document import to_document
-from atalaia.alerting.lint import lint
-from atalaia.alerting.loader import Loaded, Problem, load_files
 from atalaia.alerting.publishing import Applied, Change
 from atalaia.alerting.rules import Rule, condition_text
 from atalaia.alerting.store import RuleStore, Stored
+from atalaia.alerting.writing.document import to_document
+from atalaia.alerting.writing.lint import lint
+from atalaia.alerting.writing.loader import Loaded, Problem, load_files
 from atalaia.cli import context, rule_tests, rules_backtest, rules_explain, rules_record
 from atalaia.cli.stack import Output, OutputOption
 from atalaia.schemas.events import Severity

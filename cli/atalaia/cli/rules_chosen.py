@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from atalaia.alerting.loader import load_files
 from atalaia.alerting.rules import Rule
 from atalaia.alerting.store import RuleStore
+from atalaia.alerting.writing.loader import load_files
 from atalaia.infra.errors import Failure, UsageFailure
 from atalaia.infra.settings import Settings
 

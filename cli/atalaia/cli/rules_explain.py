@@ -13,10 +13,10 @@ from rich.markup import escape
 
 from atalaia.alerting import durations
 from atalaia.alerting.backtest.needs import needs
-from atalaia.alerting.document import to_document
 from atalaia.alerting.promql import printing
 from atalaia.alerting.rules import Rule, condition_text, number_text, tree
 from atalaia.alerting.store import RuleStore, Stored
+from atalaia.alerting.writing.document import to_document
 from atalaia.cli import context
 from atalaia.cli.records import printable
 from atalaia.cli.stack import Output, OutputOption

@@ -13,7 +13,6 @@ import typer
 import yaml
 
 from atalaia.alerting import publishing
-from atalaia.alerting.loader import Problem
 from atalaia.alerting.slo import history
 from atalaia.alerting.slo.burn import rules_of
 from atalaia.alerting.slo.document import to_document
@@ -23,6 +22,7 @@ from atalaia.alerting.slo.loader import LoadedSlos, load_files
 from atalaia.alerting.slo.objectives import Slo
 from atalaia.alerting.slo.watched import Watched, objectives
 from atalaia.alerting.store import RuleStore
+from atalaia.alerting.writing.loader import Problem
 from atalaia.cli import context, slo_view
 from atalaia.cli.stack import Output, OutputOption
 from atalaia.infra import clickhouse

@@ -15,14 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from atalaia.alerting import durations
-from atalaia.alerting.document import to_document
-from atalaia.alerting.loader import Problem
 from atalaia.alerting.publishing import Applied, Change
 from atalaia.alerting.rules import number_text
 from atalaia.alerting.slo.budget import Budget, Rates, burn_down
 from atalaia.alerting.slo.history import Standing
 from atalaia.alerting.slo.objectives import Slo
 from atalaia.alerting.slo.watched import Watched
+from atalaia.alerting.writing.document import to_document
+from atalaia.alerting.writing.loader import Problem
 from atalaia.cli.plot import plot as drawn
 
 _BAR: Final = 40

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from atalaia.alerting.backtest.minutes import GRID_MS, Ints, Minutes
 from atalaia.alerting.backtest.needs import Need
-from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.infra import clickhouse
 from atalaia.infra.settings import Settings
 from atalaia.schemas.series import SeriesKey

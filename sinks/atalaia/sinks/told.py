@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
 
-from atalaia.alerting.buckets import MinuteStats, minutes_of
+from atalaia.alerting.local.buckets import MinuteStats, minutes_of
 from atalaia.infra import clickhouse
 from atalaia.infra.settings import Settings
 from atalaia.schemas.catalogue import dimension_pairs

@@ -17,10 +17,11 @@ from functools import reduce
 from hashlib import blake2b
 from typing import Final
 
-from atalaia.alerting import durations, spans
+from atalaia.alerting import durations
+from atalaia.alerting.evaluating import spans
 from atalaia.alerting.expressions import reads
 from atalaia.alerting.rules import Rule, tree
-from atalaia.alerting.watching import is_shared
+from atalaia.alerting.shared.watching import is_shared
 
 _SLACK_STEPS: Final = 3
 """Kept beyond a window: verdicts that wait for stragglers look at one of up to two steps before."""

@@ -12,8 +12,8 @@ from typing import Any, Final
 import fastavro
 
 from atalaia.alerting.backtest.replay import Arrival, outline, replay
-from atalaia.alerting.document import from_document, to_document
 from atalaia.alerting.rules import Rule, RuleError
+from atalaia.alerting.writing.document import from_document, to_document
 from atalaia.infra.errors import Failure
 from atalaia.infra.settings import Settings
 from atalaia.schemas import codec

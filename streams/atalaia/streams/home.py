@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from atalaia.alerting.document import from_document, to_document
+from atalaia.alerting.evaluating.panel import KNOWN_MS
 from atalaia.alerting.faults import RuleError
-from atalaia.alerting.panel import KNOWN_MS
 from atalaia.alerting.rules import Rule
-from atalaia.alerting.shared import AlertKey, SharedJudge
+from atalaia.alerting.shared.judge import AlertKey, SharedJudge
 from atalaia.alerting.transitions import Transition
+from atalaia.alerting.writing.document import from_document, to_document
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import HOUR_MS, MINUTE_MS
 from atalaia.streams import partials

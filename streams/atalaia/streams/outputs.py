@@ -13,7 +13,7 @@ import structlog
 from faust.types import TP
 
 from atalaia.alerting import events as alert_events
-from atalaia.alerting.silence import ANNOTATION, silence_of
+from atalaia.alerting.shared.silence import ANNOTATION, silence_of
 from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
 from atalaia.infra.settings import Settings

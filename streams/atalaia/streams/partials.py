@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import orjson
 
-from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.schemas.events import Granularity
 from atalaia.schemas.series import SeriesKey
 from atalaia.streams.window import Window, restored

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from atalaia.alerting.buckets import NEVER, MinuteStats
-from atalaia.alerting.judge import Judge
+from atalaia.alerting.local.buckets import NEVER, MinuteStats
+from atalaia.alerting.local.judge import Judge
 from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
 from atalaia.infra.settings import StreamSettings

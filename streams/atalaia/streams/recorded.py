@@ -10,7 +10,7 @@ import orjson
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from atalaia.alerting.backtest.minutes import Minutes
-from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.infra import kafka
 from atalaia.infra.settings import Settings
 from atalaia.schemas.registry import Registry

@@ -24,8 +24,8 @@ import mode
 import structlog
 from faust.types import TP
 
-from atalaia.alerting.judge import Judge
-from atalaia.alerting.silence import about_silence
+from atalaia.alerting.local.judge import Judge
+from atalaia.alerting.shared.silence import about_silence
 from atalaia.alerting.store import RuleStore
 from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
@@ -188,8 +188,8 @@ class StreamWorker:
     async def _still_ours(self, generation: int) -> bool:
         """Whether there has been no rebalance since; after a pause, not before that can be known.
 
-        A worker that was taken for dead has a batch or two, and rows, in hand when it wakes up. Counting them would do no
-        harm as long as its successor has opened the same windows; one that had let go of them opens others, and so
+        A worker that was taken for dead has a batch or two, and rows, in hand when it wakes up. Counting them would do
+        no harm as long as its successor has opened the same windows; one that had let go of them opens others, and so
         would we.
         """
         while not self._composure.at(time.time()):

@@ -8,16 +8,18 @@ from datetime import timedelta
 
 import pytest
 
-from atalaia.alerting import outlook, promql, structure
-from atalaia.alerting.buckets import MinuteStats, minutes_of
-from atalaia.alerting.evaluate import Sample, evaluate
+from atalaia.alerting import promql
+from atalaia.alerting.evaluating.evaluate import Sample, evaluate
+from atalaia.alerting.evaluating.panel import Panel
 from atalaia.alerting.expressions import Rolling, reads
-from atalaia.alerting.panel import Panel
+from atalaia.alerting.local.buckets import MinuteStats, minutes_of
 from atalaia.alerting.rules import Rule
-from atalaia.alerting.shared import SharedJudge
+from atalaia.alerting.shared import outlook
+from atalaia.alerting.shared.judge import SharedJudge
 from atalaia.alerting.slo.burn import TABLE, burns_of, rule_id, rules_of
 from atalaia.alerting.slo.document import from_document
 from atalaia.alerting.slo.objectives import Slo, Urgency
+from atalaia.alerting.writing import structure
 from atalaia.schemas.catalogue import metric
 from atalaia.schemas.events import AlertStatus, Severity
 from atalaia.schemas.series import SeriesKey

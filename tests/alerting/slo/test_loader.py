@@ -13,8 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atalaia.alerting.aggregates import Aggregate, CountWithin
-from atalaia.alerting.document import from_document as rule_from
-from atalaia.alerting.document import to_document as rule_document
 from atalaia.alerting.rules import Channel
 from atalaia.alerting.slo.burn import rules_of
 from atalaia.alerting.slo.document import FIELDS, from_document, to_document
@@ -22,6 +20,8 @@ from atalaia.alerting.slo.doubts import doubts
 from atalaia.alerting.slo.loader import load_files, load_texts
 from atalaia.alerting.slo.objectives import Slo, SloError
 from atalaia.alerting.slo.watched import objectives
+from atalaia.alerting.writing.document import from_document as rule_from
+from atalaia.alerting.writing.document import to_document as rule_document
 from atalaia.schemas.events import Severity
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "slos.yaml"

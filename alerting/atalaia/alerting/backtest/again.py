@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from atalaia.alerting import evaluation
-from atalaia.alerting.buckets import MinuteStats, merged
-from atalaia.alerting.evaluate import EvaluationError, evaluate
+from atalaia.alerting.evaluating.evaluate import EvaluationError, evaluate
+from atalaia.alerting.evaluating.panel import Panel
 from atalaia.alerting.expressions import reads
-from atalaia.alerting.panel import Panel
+from atalaia.alerting.local import evaluation
+from atalaia.alerting.local.buckets import MinuteStats, merged
 from atalaia.alerting.rules import Rule, tree
 from atalaia.schemas.series import SeriesKey
 

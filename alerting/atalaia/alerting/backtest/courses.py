@@ -14,8 +14,8 @@ from atalaia.alerting import durations
 from atalaia.alerting.aggregates import PERCENTILES, Aggregate
 from atalaia.alerting.backtest.minutes import Flags, Floats, Ints, Minutes
 from atalaia.alerting.backtest.windows import Windows, incomplete, quantiles, windows
-from atalaia.alerting.evaluation import Condition
 from atalaia.alerting.expressions import Labels
+from atalaia.alerting.local.evaluation import Condition
 from atalaia.alerting.sense import LATEST_WITHIN
 from atalaia.alerting.states import Verdict
 from atalaia.schemas.events import Frequency

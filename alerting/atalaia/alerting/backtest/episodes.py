@@ -9,8 +9,8 @@ import numpy as np
 
 from atalaia.alerting.backtest.courses import Course
 from atalaia.alerting.backtest.law import Told
-from atalaia.alerting.evaluation import Condition
 from atalaia.alerting.expressions import Labels
+from atalaia.alerting.local.evaluation import Condition
 from atalaia.alerting.rules import Comparison
 from atalaia.alerting.transitions import Transition, fingerprint
 from atalaia.schemas.events import AlertStatus, Severity

@@ -8,16 +8,17 @@ from typing import Final
 
 import numpy as np
 
-from atalaia.alerting import durations, watching
+from atalaia.alerting import durations
 from atalaia.alerting.backtest.courses import Course, Said
 from atalaia.alerting.backtest.minutes import Minutes
-from atalaia.alerting.evaluate import EvaluationError, Sample
-from atalaia.alerting.evaluation import LATENESS
+from atalaia.alerting.evaluating.evaluate import EvaluationError, Sample
+from atalaia.alerting.evaluating.panel import Panel
 from atalaia.alerting.expressions import Labels, reads
-from atalaia.alerting.panel import Panel
+from atalaia.alerting.local.evaluation import LATENESS
 from atalaia.alerting.rules import Rule
-from atalaia.alerting.standing import labels_of
-from atalaia.alerting.watching import Watch
+from atalaia.alerting.shared import watching
+from atalaia.alerting.shared.standing import labels_of
+from atalaia.alerting.shared.watching import Watch
 from atalaia.schemas.windows import MINUTE_MS
 
 Reached = Callable[[int], None]

@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from atalaia.alerting import durations, states
-from atalaia.alerting.amendments import AMENDABLE_MS
 from atalaia.alerting.backtest.courses import VERDICTS, Codes, Course, Said, gaps, look_back_ms
-from atalaia.alerting.evaluation import Condition
+from atalaia.alerting.local.amendments import AMENDABLE_MS
+from atalaia.alerting.local.evaluation import Condition
+from atalaia.alerting.local.tracker import FORGOTTEN_AFTER
 from atalaia.alerting.states import AT_REST, AlertState, Verdict
-from atalaia.alerting.tracker import FORGOTTEN_AFTER
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.windows import MINUTE_MS
 

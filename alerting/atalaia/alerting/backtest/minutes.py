@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import HOUR_MS, MINUTE_MS
 

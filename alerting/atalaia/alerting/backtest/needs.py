@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from atalaia.alerting import durations, spans
+from atalaia.alerting import durations
+from atalaia.alerting.evaluating import spans
+from atalaia.alerting.evaluating.readings import accumulates, needs_sketch
 from atalaia.alerting.expressions import Matcher, MatchOperator, Read, reads
-from atalaia.alerting.readings import accumulates, needs_sketch
 from atalaia.alerting.rules import Rule, tree
 from atalaia.alerting.sense import step
 

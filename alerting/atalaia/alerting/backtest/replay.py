@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from atalaia.alerting.buckets import MinuteStats
 from atalaia.alerting.engine import Engine
+from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.alerting.rules import Rule
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.series import SeriesKey

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from atalaia.alerting import durations, evaluation
+from atalaia.alerting import durations
 from atalaia.alerting.backtest import expressions
 from atalaia.alerting.backtest.courses import Course, course
 from atalaia.alerting.backtest.episodes import Episode, episodes
@@ -14,7 +14,8 @@ from atalaia.alerting.backtest.expressions import Reached
 from atalaia.alerting.backtest.law import Told, live
 from atalaia.alerting.backtest.minutes import Minutes
 from atalaia.alerting.engine import story
-from atalaia.alerting.evaluation import LATENESS, Condition
+from atalaia.alerting.local import evaluation
+from atalaia.alerting.local.evaluation import LATENESS, Condition
 from atalaia.alerting.rules import Rule
 from atalaia.alerting.transitions import fingerprint
 from atalaia.schemas.windows import MINUTE_MS

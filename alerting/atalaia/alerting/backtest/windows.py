@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atalaia.alerting.backtest.minutes import Flags, Floats, Ints, Minutes
-from atalaia.alerting.evaluation import Condition
+from atalaia.alerting.local.evaluation import Condition
 from atalaia.schemas import sketch
 from atalaia.schemas.windows import MINUTE_MS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 
-from atalaia.alerting.loader import load_texts
 from atalaia.alerting.rules import Rule
+from atalaia.alerting.writing.loader import load_texts
 
 
 @cache

@@ -20,11 +20,11 @@ from typing import Final
 
 from atalaia.alerting import durations
 from atalaia.alerting.aggregates import Aggregate, CountWithin
-from atalaia.alerting.document import identifier
 from atalaia.alerting.expressions import Binary, Expression, Number, Operator, Read, Rolling
 from atalaia.alerting.rules import Rule, step
 from atalaia.alerting.slo.document import sli_document
 from atalaia.alerting.slo.objectives import Events, Sli, Slo, Urgency
+from atalaia.alerting.writing.document import identifier
 from atalaia.schemas import sketch
 from atalaia.schemas.events import Severity
 

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from atalaia.alerting import durations, fields
+from atalaia.alerting import durations
 from atalaia.alerting.aggregates import Aggregate, CountWithin
-from atalaia.alerting.document import SEVERITIES
 from atalaia.alerting.expressions import Selector
 from atalaia.alerting.rules import Channel, Fault
 from atalaia.alerting.slo.objectives import MINIMUM_BAD, MINIMUM_EVENTS, Alerting, Events, Sli, Slo, SloError
 from atalaia.alerting.slo.selectors import selector, selector_text
+from atalaia.alerting.writing import fields
+from atalaia.alerting.writing.document import SEVERITIES
 from atalaia.schemas.events import Severity
 
 _COUNTS: Final = {"sum": Aggregate.SUM, "events": Aggregate.COUNT}

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from atalaia.alerting import fields
-from atalaia.alerting.loader import Problem
 from atalaia.alerting.slo.objectives import Slo, SloError
-from atalaia.alerting.source import Node
+from atalaia.alerting.writing import fields
+from atalaia.alerting.writing.loader import Problem
+from atalaia.alerting.writing.source import Node
 
 
 class RefusedError(Exception):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from atalaia.alerting.loader import Problem
 from atalaia.alerting.slo import openslo, sloth
 from atalaia.alerting.slo.foreign import Field, Imported, RefusedError
 from atalaia.alerting.slo.loader import texts_of
-from atalaia.alerting.source import SourceError, read
+from atalaia.alerting.writing.loader import Problem
+from atalaia.alerting.writing.source import SourceError, read
 
 
 def import_files(paths: Iterable[Path]) -> Imported:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from atalaia.alerting.document import identifier
-from atalaia.alerting.loader import Problem
 from atalaia.alerting.rules import RuleError
 from atalaia.alerting.slo.burn import rules_of
 from atalaia.alerting.slo.document import from_document
 from atalaia.alerting.slo.objectives import Slo
-from atalaia.alerting.source import MAX_BYTES, Node, SourceError, read
+from atalaia.alerting.writing.document import identifier
+from atalaia.alerting.writing.loader import Problem
+from atalaia.alerting.writing.source import MAX_BYTES, Node, SourceError, read
 
 SHAPE: Final = "write a list of objectives under `slos:`"
 

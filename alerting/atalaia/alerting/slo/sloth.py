@@ -6,11 +6,11 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from atalaia.alerting.document import SEVERITIES
 from atalaia.alerting.slo import queries
 from atalaia.alerting.slo.foreign import Field, Imported, RefusedError
 from atalaia.alerting.slo.objectives import Alerting, Slo, SloError
 from atalaia.alerting.slo.queries import Indicator, UncountableError
+from atalaia.alerting.writing.document import SEVERITIES
 
 VERSION: Final = "prometheus/v1"
 API_VERSION: Final = "sloth.slok.dev/v1"

@@ -10,8 +10,8 @@ from typing import Final
 
 from atalaia.alerting import durations
 from atalaia.alerting.aggregates import Aggregate
-from atalaia.alerting.buckets import MinuteStats
 from atalaia.alerting.expressions import Read
+from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.alerting.promql import names
 from atalaia.alerting.unit_tests.files import Input
 from atalaia.alerting.unit_tests.notation import Mark

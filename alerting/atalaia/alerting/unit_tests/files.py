@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from atalaia.alerting import durations
-from atalaia.alerting.source import Node, SourceError, read
 from atalaia.alerting.unit_tests import notation
 from atalaia.alerting.unit_tests.notation import NotationError, Value
+from atalaia.alerting.writing.source import Node, SourceError, read
 
 MINUTE: Final = timedelta(minutes=1)
 

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from atalaia.alerting import durations, templates
-from atalaia.alerting.document import SEVERITIES
-from atalaia.alerting.evaluate import EvaluationError, Sample, evaluate
+from atalaia.alerting.evaluating.evaluate import EvaluationError, Sample, evaluate
+from atalaia.alerting.evaluating.panel import Panel
 from atalaia.alerting.expressions import Expression, reads
-from atalaia.alerting.loader import load_files
-from atalaia.alerting.panel import Panel
 from atalaia.alerting.promql import PromqlError, names, parse
 from atalaia.alerting.rules import Rule, number_text, tree
-from atalaia.alerting.shared import SharedJudge
-from atalaia.alerting.source import SourceError, read
-from atalaia.alerting.standing import Standing
+from atalaia.alerting.shared.judge import SharedJudge
+from atalaia.alerting.shared.standing import Standing
 from atalaia.alerting.unit_tests import feed
 from atalaia.alerting.unit_tests.feed import Fed
 from atalaia.alerting.unit_tests.files import Alert, AlertTest, ExpressionTest, Test, TestFile, load
+from atalaia.alerting.writing.document import SEVERITIES
+from atalaia.alerting.writing.loader import load_files
+from atalaia.alerting.writing.source import SourceError, read
 from atalaia.schemas.windows import MINUTE_MS
 
 _CLOSE: Final = 1e-9

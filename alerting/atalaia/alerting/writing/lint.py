@@ -8,12 +8,13 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Final
 
-from atalaia.alerting import durations, lint_expressions, templates
+from atalaia.alerting import durations, templates
 from atalaia.alerting.aggregates import ACCUMULATING, Aggregate
 from atalaia.alerting.expressions import Read, Rolling, reads
 from atalaia.alerting.faults import Fault
 from atalaia.alerting.promql import names
 from atalaia.alerting.rules import Comparison, Rule, step, tree
+from atalaia.alerting.writing import lint_expressions
 from atalaia.schemas.catalogue import Kind, catalogue, metric
 from atalaia.schemas.events import Frequency
 from atalaia.schemas.series import SeriesKey
@@ -28,7 +29,7 @@ _SIGN_OF_LIFE: Final = "service_up"
 def lint(rule: Rule) -> list[Fault]:
     """Doubts about a rule, each with the field that raises it.
 
-    >>> from atalaia.alerting.document import from_document
+    >>> from atalaia.alerting.writing.document import from_document
     >>> print(lint(from_document({"name": "x", "metric": "cpu_usge", "condition": "> 90"}))[0])
     metric is 'cpu_usge', which the catalogue does not know; did you mean cpu_usage?
     """

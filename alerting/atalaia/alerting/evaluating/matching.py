@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from atalaia.alerting import arithmetic
+from atalaia.alerting.evaluating import arithmetic
 from atalaia.alerting.expressions import COMPARISONS, Binary, Expression, Labels, Matching, Operator, reads
 
 _DESCRIBING: Final = ("frequency", "unit")

@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from atalaia.alerting.amendments import Decision
-from atalaia.alerting.buckets import NEVER, Buckets, MinuteStats
-from atalaia.alerting.document import from_document, to_document
-from atalaia.alerting.evaluation import Condition, conditions
-from atalaia.alerting.latest import Latest
+from atalaia.alerting.local.amendments import Decision
+from atalaia.alerting.local.buckets import NEVER, Buckets, MinuteStats
+from atalaia.alerting.local.evaluation import Condition, conditions
+from atalaia.alerting.local.latest import Latest
+from atalaia.alerting.local.track import Track
+from atalaia.alerting.local.tracker import Tracker
 from atalaia.alerting.rules import RuleError
 from atalaia.alerting.states import AlertState
-from atalaia.alerting.track import Track
-from atalaia.alerting.tracker import Tracker
+from atalaia.alerting.writing.document import from_document, to_document
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import MINUTE_MS

@@ -7,11 +7,11 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from atalaia.alerting import fields, structure
 from atalaia.alerting.aggregates import Aggregate, Quantile
 from atalaia.alerting.comparisons import Comparison
 from atalaia.alerting.expressions import Expression, Period
 from atalaia.alerting.rules import Channel
+from atalaia.alerting.writing import fields, structure
 from atalaia.schemas.events import Severity
 
 SEVERITIES: Final[dict[str, Severity]] = {

@@ -15,13 +15,14 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from atalaia.alerting import durations, spans
+from atalaia.alerting import durations
 from atalaia.alerting.aggregates import Aggregate, Quantile
-from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.evaluating import spans
+from atalaia.alerting.evaluating.holdings import Get, Holding, Tier
+from atalaia.alerting.evaluating.readings import Reading, needs_sketch
+from atalaia.alerting.evaluating.tables import Table
 from atalaia.alerting.expressions import Labels, Read
-from atalaia.alerting.holdings import Get, Holding, Tier
-from atalaia.alerting.readings import Reading, needs_sketch
-from atalaia.alerting.tables import Table
+from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import DAY_MS, HOUR_MS, MINUTE_MS
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from atalaia.alerting import promfile
-from atalaia.alerting.document import SYNONYMS, from_document
-from atalaia.alerting.locating import within
 from atalaia.alerting.rules import Rule, RuleError
-from atalaia.alerting.source import MAX_BYTES, Node, SourceError, read
+from atalaia.alerting.writing import promfile
+from atalaia.alerting.writing.document import SYNONYMS, from_document
+from atalaia.alerting.writing.locating import within
+from atalaia.alerting.writing.source import MAX_BYTES, Node, SourceError, read
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from atalaia.alerting import durations, spans
-from atalaia.alerting.buckets import MinuteStats, merged
+from atalaia.alerting import durations
+from atalaia.alerting.evaluating import spans
+from atalaia.alerting.evaluating.holdings import Get, Holding, Run
+from atalaia.alerting.evaluating.readings import Reading
 from atalaia.alerting.expressions import Labels, Read
-from atalaia.alerting.holdings import Get, Holding, Run
-from atalaia.alerting.readings import Reading
+from atalaia.alerting.local.buckets import MinuteStats, merged
 
 
 @dataclass(slots=True, eq=False)

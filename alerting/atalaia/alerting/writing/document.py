@@ -13,15 +13,16 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from atalaia.alerting import durations, promql, structure
+from atalaia.alerting import durations, promql
 from atalaia.alerting.aggregates import Aggregate
 from atalaia.alerting.comparisons import Comparison
-from atalaia.alerting.composing import Computed, compute
 from atalaia.alerting.expressions import Binary, Expression, Operator, reads
 from atalaia.alerting.faults import Fault, RuleError
 from atalaia.alerting.promql import PromqlError, names
 from atalaia.alerting.rules import Level, Rule
-from atalaia.alerting.written import SEVERITIES, Document
+from atalaia.alerting.writing import structure
+from atalaia.alerting.writing.composing import Computed, compute
+from atalaia.alerting.writing.written import SEVERITIES, Document
 from atalaia.schemas.events import Severity
 
 __all__ = ["SEVERITIES", "SYNONYMS", "from_document", "identifier", "to_document"]

@@ -30,7 +30,7 @@ from typing import Final, NamedTuple
 
 from atalaia.alerting import durations, states
 from atalaia.alerting.aggregates import ACCUMULATING, PERCENTILES, Aggregate
-from atalaia.alerting.buckets import MinuteStats
+from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.alerting.rules import Comparison, Level, Rule, counts_events, step
 from atalaia.alerting.states import Terms, Verdict
 from atalaia.schemas import sketch

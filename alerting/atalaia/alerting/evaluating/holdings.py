@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from itertools import count
 from typing import Final
 
-from atalaia.alerting.buckets import NEVER, MinuteStats, merged
+from atalaia.alerting.local.buckets import NEVER, MinuteStats, merged
 from atalaia.schemas.series import SeriesKey
 
 Get = Callable[[int], MinuteStats | None]

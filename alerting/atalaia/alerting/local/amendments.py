@@ -15,8 +15,8 @@ from hashlib import blake2b
 from typing import Final
 
 from atalaia.alerting import durations
-from atalaia.alerting.buckets import MinuteStats
-from atalaia.alerting.evaluation import TOLERANCE, Condition, value_of
+from atalaia.alerting.local.buckets import MinuteStats
+from atalaia.alerting.local.evaluation import TOLERANCE, Condition, value_of
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.windows import MINUTE_MS
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from atalaia.alerting.source import Node
+from atalaia.alerting.writing.source import Node
 
 _ESCAPE: Final = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 _BLANK_ESCAPES: Final = frozenset({"\\n", "\\t", "\\r", "\\ ", "\\v", "\\f", "\\\n"})
@@ -18,7 +18,7 @@ def within(file: str, node: Node, at: tuple[int, int]) -> tuple[int, int]:
 
     YAML changes no more than the white space of a text, so that the n-th of the other characters stays the n-th.
 
-    >>> from atalaia.alerting.source import read
+    >>> from atalaia.alerting.writing.source import read
     >>> file = "expr: |\n  up ==\n    zero"
     >>> within(file, read(file)[0].nearest(("expr",)), (2, 3))
     (3, 5)

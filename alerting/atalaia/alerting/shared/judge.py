@@ -6,19 +6,20 @@ from collections.abc import Hashable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from atalaia.alerting import absentees, durations, standing, watching
-from atalaia.alerting.buckets import MinuteStats
-from atalaia.alerting.document import to_document
-from atalaia.alerting.evaluate import EvaluationError
-from atalaia.alerting.evaluation import LATENESS, Condition
+from atalaia.alerting import durations
+from atalaia.alerting.evaluating.evaluate import EvaluationError
+from atalaia.alerting.evaluating.panel import Panel
 from atalaia.alerting.expressions import Labels, reads
-from atalaia.alerting.judge import CHANGED, DEACTIVATED, REMOVED
-from atalaia.alerting.panel import Panel
+from atalaia.alerting.local.buckets import MinuteStats
+from atalaia.alerting.local.evaluation import LATENESS, Condition
+from atalaia.alerting.local.judge import CHANGED, DEACTIVATED, REMOVED
 from atalaia.alerting.rules import Rule
-from atalaia.alerting.standing import AlertKey, Finding, Standing
+from atalaia.alerting.shared import absentees, standing, watching
+from atalaia.alerting.shared.standing import AlertKey, Finding, Standing
+from atalaia.alerting.shared.watching import Watch
 from atalaia.alerting.states import Verdict
 from atalaia.alerting.transitions import Transition
-from atalaia.alerting.watching import Watch
+from atalaia.alerting.writing.document import to_document
 from atalaia.schemas.events import DEFAULT_TENANT, AlertStatus
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.windows import MINUTE_MS

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from atalaia.alerting import snapshots
-from atalaia.alerting.buckets import NEVER, MinuteStats
-from atalaia.alerting.evaluation import LATENESS, Condition, conditions
+from atalaia.alerting.local import snapshots
+from atalaia.alerting.local.buckets import NEVER, MinuteStats
+from atalaia.alerting.local.evaluation import LATENESS, Condition, conditions
+from atalaia.alerting.local.track import Track
+from atalaia.alerting.local.tracker import Tracker
 from atalaia.alerting.rules import Rule
-from atalaia.alerting.track import Track
-from atalaia.alerting.tracker import Tracker
 from atalaia.alerting.transitions import Transition
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey

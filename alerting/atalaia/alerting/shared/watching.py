@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from atalaia.alerting import durations, evaluation, outlook, spans, standing
-from atalaia.alerting.evaluate import EvaluationError, Sample, evaluate
-from atalaia.alerting.evaluation import Condition
+from atalaia.alerting import durations
+from atalaia.alerting.evaluating import spans
+from atalaia.alerting.evaluating.evaluate import EvaluationError, Sample, evaluate
+from atalaia.alerting.evaluating.readings import Source, accumulates
 from atalaia.alerting.expressions import Expression, Labels, interned, reads
-from atalaia.alerting.readings import Source, accumulates
+from atalaia.alerting.local import evaluation
+from atalaia.alerting.local.evaluation import Condition
 from atalaia.alerting.rules import Rule, tree
-from atalaia.alerting.standing import Finding
+from atalaia.alerting.shared import outlook, standing
+from atalaia.alerting.shared.standing import Finding
 from atalaia.alerting.states import Verdict
 
 

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple, Protocol, assert_never
 
 from atalaia.alerting import durations
 from atalaia.alerting.aggregates import ACCUMULATING, PERCENTILES, Aggregate, CountWithin, Quantile
-from atalaia.alerting.buckets import MinuteStats
 from atalaia.alerting.expressions import Labels, Read, Rolling
+from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.schemas import sketch
 from atalaia.schemas.catalogue import metric
 

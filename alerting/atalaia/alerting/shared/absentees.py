@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from atalaia.alerting import durations
 from atalaia.alerting.expressions import Labels, Read
 from atalaia.alerting.rules import Rule
-from atalaia.alerting.standing import Standing
+from atalaia.alerting.shared.standing import Standing
 from atalaia.alerting.states import Verdict
 from atalaia.schemas.events import DEFAULT_TENANT
 

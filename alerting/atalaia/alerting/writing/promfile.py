@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from atalaia.alerting.document import identifier
-from atalaia.alerting.source import Node
+from atalaia.alerting.writing.document import identifier
+from atalaia.alerting.writing.source import Node
 
 _IGNORED: Final = frozenset({"name", "interval", "rules", "labels"})
 """`interval` says how often to judge: here rules are judged as events arrive."""

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from atalaia.alerting.aggregates import Aggregate, CountWithin
 from atalaia.alerting.comparisons import Comparison
+from atalaia.alerting.evaluating.readings import accumulates
 from atalaia.alerting.expressions import (
     COMPARISONS,
     Absent,
@@ -21,7 +22,6 @@ from atalaia.alerting.expressions import (
     Reduction,
     reads,
 )
-from atalaia.alerting.readings import accumulates
 from atalaia.alerting.sense import rates_count_events
 
 

@@ -32,7 +32,7 @@ from atalaia.alerting.expressions import (
 from atalaia.alerting.faults import Fault, RuleError
 from atalaia.alerting.promql import PromqlError, names
 from atalaia.alerting.sense import aggregate_fault
-from atalaia.alerting.written import Amount, Document
+from atalaia.alerting.writing.written import Amount, Document
 
 Path = tuple[str | int, ...]
 

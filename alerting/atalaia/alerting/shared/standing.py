@@ -10,13 +10,13 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from atalaia.alerting import durations
-from atalaia.alerting.document import from_document
-from atalaia.alerting.evaluate import Sample
-from atalaia.alerting.evaluation import Condition, conditions, prepare
+from atalaia.alerting.evaluating.evaluate import Sample
 from atalaia.alerting.expressions import Labels
+from atalaia.alerting.local.evaluation import Condition, conditions, prepare
 from atalaia.alerting.rules import Rule, RuleError
 from atalaia.alerting.states import AT_REST, AlertState, Terms, Verdict, advance, end
 from atalaia.alerting.transitions import Evidence, Transition, fingerprint
+from atalaia.alerting.writing.document import from_document
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.windows import MINUTE_MS
 

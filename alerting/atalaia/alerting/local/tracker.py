@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Final
 
 from atalaia.alerting import durations, states
-from atalaia.alerting.amendments import AMENDABLE_MS, Decision
-from atalaia.alerting.buckets import NEVER, Buckets, MinuteStats, Window
-from atalaia.alerting.evaluation import NO_DATA, NOT_WATCHED_YET, Condition, Judgement, judge_value, window_at
-from atalaia.alerting.latest import Latest
+from atalaia.alerting.local.amendments import AMENDABLE_MS, Decision
+from atalaia.alerting.local.buckets import NEVER, Buckets, MinuteStats, Window
+from atalaia.alerting.local.evaluation import NO_DATA, NOT_WATCHED_YET, Condition, Judgement, judge_value, window_at
+from atalaia.alerting.local.latest import Latest
+from atalaia.alerting.local.track import Track
 from atalaia.alerting.states import AlertState, Verdict
-from atalaia.alerting.track import Track
 from atalaia.alerting.transitions import Evidence, Transition, fingerprint
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.series import SeriesKey

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from atalaia.alerting import states
-from atalaia.alerting.amendments import AMENDABLE_MS, Decision
-from atalaia.alerting.buckets import NEVER, Buckets, MinuteStats, Window
-from atalaia.alerting.evaluation import NO_DATA, NOT_WATCHED_YET, Condition, Judgement, judge
+from atalaia.alerting.local.amendments import AMENDABLE_MS, Decision
+from atalaia.alerting.local.buckets import NEVER, Buckets, MinuteStats, Window
+from atalaia.alerting.local.evaluation import NO_DATA, NOT_WATCHED_YET, Condition, Judgement, judge
 from atalaia.alerting.states import AT_REST, AlertState, Verdict
 from atalaia.schemas.events import AlertStatus
 from atalaia.schemas.windows import MINUTE_MS

@@ -16,8 +16,10 @@ import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple, assert_never
 
-from atalaia.alerting import arithmetic, matching
 from atalaia.alerting.aggregates import Aggregate
+from atalaia.alerting.evaluating import arithmetic, matching
+from atalaia.alerting.evaluating.matching import EvaluationError, Sample
+from atalaia.alerting.evaluating.readings import Source, accumulates, number_of
 from atalaia.alerting.expressions import (
     COMPARISONS,
     LOOK_BACK,
@@ -34,8 +36,6 @@ from atalaia.alerting.expressions import (
     Reduction,
     Rolling,
 )
-from atalaia.alerting.matching import EvaluationError, Sample
-from atalaia.alerting.readings import Source, accumulates, number_of
 
 __all__ = ["EvaluationError", "Sample", "evaluate"]
 

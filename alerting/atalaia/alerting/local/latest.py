@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from atalaia.alerting import durations
-from atalaia.alerting.buckets import NEVER, MinuteStats
-from atalaia.alerting.evaluation import Condition
+from atalaia.alerting.local.buckets import NEVER, MinuteStats
+from atalaia.alerting.local.evaluation import Condition
 from atalaia.alerting.sense import LATEST_WITHIN
 from atalaia.schemas.events import Frequency
 

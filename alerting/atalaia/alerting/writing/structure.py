@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
-from atalaia.alerting import durations, fields
+from atalaia.alerting import durations
 from atalaia.alerting.aggregates import Aggregate, CountWithin, Quantile
 from atalaia.alerting.expressions import (
     Absent,
@@ -30,6 +30,7 @@ from atalaia.alerting.expressions import (
     Rolling,
     Selector,
 )
+from atalaia.alerting.writing import fields
 
 MAX_DEPTH: Final = 100
 """Nodes within nodes: far more than anybody writes, far less than Python's stack holds in any walk over them."""

@@ -1,0 +1,1 @@
+"""Rules of single series: judged where the events come in, inline."""
