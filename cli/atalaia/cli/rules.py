@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import typer
 from rich.console import Console
@@ -125,7 +125,8 @@ def list_(output: OutputOption = Output.TABLE) -> None:
         return
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("id", "condition", "severity", "calls", "version", "from"):
-        shown.add_column(title, justify="right" if title == "version" else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if title == "version" else "left"
+        shown.add_column(title, justify=justify, overflow="fold", no_wrap=title == "id")
     for rule in rules:
         severity = f"[{_SEVERITY_STYLES[rule.severity]}]{rule.severity}[/]" if rule.is_active else "[dim]inactive[/]"
         shown.add_row(

@@ -13,6 +13,8 @@ from atalaia.infra.errors import Failure
 from atalaia.infra.settings import KafkaSettings, librdkafka
 
 TIMEOUT_SECONDS: Final = 15.0
+ELECTED_WITHIN_SECONDS: Final = 45.0
+"""How long a broker may be away, or between leaders: three requests."""
 _LEADER_MOVES: Final = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -111,7 +113,7 @@ def end_offsets(
     """First and next offset of each partition, by (topic, partition). Waits for leaders that are just being elected."""
     wanted = list(partitions)
     client = admin(settings)
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+    deadline = time.monotonic() + ELECTED_WITHIN_SECONDS
     while True:
         try:
             first, after = (

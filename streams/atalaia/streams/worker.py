@@ -83,6 +83,7 @@ class StreamWorker:
         self._published_at: dict[Granularity, float] = dict.fromkeys(Granularity, 0.0)
         self._publishing_cost: dict[Granularity, float] = dict.fromkeys(Granularity, 0.0)
         self._swept_at = 0.0
+        self._stopping = False
         self._offsets: dict[int, tuple[int, int]] = {}
         self.app = self._build_app()
 
@@ -301,11 +302,13 @@ class StreamWorker:
         metrics.RULES.set(len(self._rules.rules()))
         if not await self._still_ours(generation):
             return
-        if time.monotonic() - self._swept_at >= SWEEP_EVERY.total_seconds():
+        if time.monotonic() - self._swept_at >= SWEEP_EVERY.total_seconds() and not self._stopping:
             # What was published must be there before its state may go; and a window that is let go of must be gone
             # for good (the checkpoint below) before the row of its next opening goes out: else a crash in between
             # would leave that row beside one of the old opening which a replay has added the same events to.
             await asyncio.get_running_loop().run_in_executor(self._io_threads, self._outputs.flush)
+            if self._stopping:
+                return
             self._sweep(assigned, now_ms)
             await self.checkpoint()
         else:
@@ -396,7 +399,12 @@ class StreamWorker:
         return dict(self._offsets)
 
     async def publish_everything(self) -> None:
-        """Every row that is out of date goes out, whatever the cadence: before a planned stop."""
+        """Every row that is out of date goes out, whatever the cadence: before a planned stop.
+
+        Not before what was let go of is gone for good (see `beat`), and nothing more is let go of.
+        """
+        self._stopping = True
+        await self.checkpoint()
         for granularity in Granularity:
             await self._publish(granularity, _now_ms())
 
