@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PATHS  := schemas producers infra alerting streams sinks cli tests benchmarks
 # Tests wait for real parts more than they compute: three processes, each with a stack of its own, a file at a time.
-PARALLEL := -n 3 --dist loadfile
+PARALLEL := -n 3 --dist loadfile --no-loadscope-reorder
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help

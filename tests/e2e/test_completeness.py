@@ -53,6 +53,13 @@ ALIVE = {
 
 
 @pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """A stack of this module's own: its broker is stopped for a while, and its alerts are counted."""
+    with lab.local_stack(tmp_path_factory.mktemp("completeness"), lab.EVERYTHING) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def workers(stack: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, lab.Worker]]:
     """A stream worker that has its partitions, and a sink."""
     rules = [from_document(RULE), from_document(ALIVE)]
