@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sink_data import NOW_MS, Sent, event, sent
 
+from atalaia.schemas.container import by_header
 from atalaia.schemas.topics import METRICS, ROLLUPS
-from atalaia.sinks.batch import by_header, cut, range_of
+from atalaia.sinks.batch import cut, range_of
 
 A_MESSAGE = st.builds(
     Sent, st.sampled_from(["a", "b", "a.dlq"]), st.integers(0, 2), st.integers(0, 20), st.binary(max_size=8)

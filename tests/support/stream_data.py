@@ -7,8 +7,9 @@ import uuid
 from typing import Any
 
 from atalaia.schemas import codec, sketch
+from atalaia.schemas.container import Record
 from atalaia.schemas.registry import SchemaMissing
-from atalaia.streams.columns import Group, Record
+from atalaia.streams.columns import Group
 
 NOW_MS = 1_800_000_000_000
 SCHEMA_ID = 1

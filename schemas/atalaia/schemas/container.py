@@ -10,12 +10,18 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import fastavro
 
 from atalaia.schemas.codec import HEADER_BYTES
+
+Record = tuple[int, int, bytes]
+"""Offset, arrival time (ms), Confluent-framed bytes."""
+
+Batches = Mapping[int, Sequence[Record]]
+"""Records by source partition, each partition's in the order of their offsets."""
 
 PARTITION_FIELD: Final = "_partition"
 OFFSET_FIELD: Final = "_offset"
@@ -44,7 +50,7 @@ def container_head(writer_schema: str) -> bytes:
     return buffer.getvalue()
 
 
-def container(head: bytes, records: Iterable[tuple[int, int, bytes]], *, partition: int = 0) -> bytes:
+def container(head: bytes, records: Iterable[Record], *, partition: int = 0) -> bytes:
     """The whole file: `records` are (offset, arrival in ms, Confluent-framed bytes) of one partition.
 
     Records of another partition with the same schema may follow: append `container(b"", more, partition=…)`.
@@ -56,6 +62,31 @@ def container(head: bytes, records: Iterable[tuple[int, int, bytes]], *, partiti
         for part in (blocks[len(value)], _prefix(partition, offset, arrival_ms), value, _SYNC)
     ]
     return b"".join([head, *parts])
+
+
+def containers(head: bytes, batches: Batches) -> bytes:
+    """The same of several partitions, by their number."""
+    return head + b"".join(container(b"", records, partition=partition) for partition, records in batches.items())
+
+
+def by_header(batches: Batches) -> dict[bytes, dict[int, list[Record]]]:
+    r"""The records by the frame's header, that is by writer schema; within it by partition.
+
+    >>> by_header({0: [(5, 0, b"\0\0\0\0\x01x")], 3: [(7, 0, b"\0\0\0\0\x01y")]})
+    {b'\x00\x00\x00\x00\x01': {0: [(5, 0, b'\x00\x00\x00\x00\x01x')], 3: [(7, 0, b'\x00\x00\x00\x00\x01y')]}}
+    """
+    groups: dict[bytes, dict[int, list[Record]]] = {}
+    for partition, records in batches.items():
+        for record in records:
+            header = record[2][:HEADER_BYTES]
+            group = groups.get(header)
+            if group is None:
+                group = groups[header] = {}
+            members = group.get(partition)
+            if members is None:
+                members = group[partition] = []
+            members.append(record)
+    return groups
 
 
 class _BlockHeads(dict[int, bytes]):

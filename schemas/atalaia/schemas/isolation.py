@@ -9,9 +9,7 @@ from typing import Any
 import fastavro
 
 from atalaia.schemas.codec import HEADER_BYTES
-
-Record = tuple[int, int, bytes]
-"""Offset, arrival time (ms), Confluent-framed bytes."""
+from atalaia.schemas.container import Record
 
 DECODE_ERRORS = (EOFError, IndexError, ValueError, TypeError, KeyError, OverflowError, MemoryError)
 """What fastavro raises of damaged bytes: it has no error type of its own for them."""

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
-from atalaia.schemas.codec import HEADER_BYTES
-from atalaia.schemas.isolation import Record
+from atalaia.schemas.container import Record
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 Partition: TypeAlias = tuple[str, int]
@@ -96,26 +95,6 @@ def cut(messages: Sequence[Message]) -> Batch:
             records = partitions[partition] = []
         records.append((offset, message.timestamp()[1], message.value() or b""))
     return batch
-
-
-def by_header(partitions: dict[int, list[Record]]) -> dict[bytes, dict[int, list[Record]]]:
-    r"""The records by the frame's header, that is by writer schema; within it by partition.
-
-    >>> by_header({0: [(5, 0, b"\0\0\0\0\x01x")], 3: [(7, 0, b"\0\0\0\0\x01y")]})
-    {b'\x00\x00\x00\x00\x01': {0: [(5, 0, b'\x00\x00\x00\x00\x01x')], 3: [(7, 0, b'\x00\x00\x00\x00\x01y')]}}
-    """
-    groups: dict[bytes, dict[int, list[Record]]] = {}
-    for partition, records in partitions.items():
-        for record in records:
-            header = record[2][:HEADER_BYTES]
-            group = groups.get(header)
-            if group is None:
-                group = groups[header] = {}
-            members = group.get(partition)
-            if members is None:
-                members = group[partition] = []
-            members.append(record)
-    return groups
 
 
 def range_of(partition: int, records: Iterable[Record]) -> Range:

@@ -14,14 +14,14 @@ from atalaia.infra import clickhouse, metrics
 from atalaia.infra.clickhouse import ClickHouseRefused
 from atalaia.infra.settings import ClickHouseSettings
 from atalaia.schemas.codec import schema_id_of
-from atalaia.schemas.container import container, container_head
+from atalaia.schemas.container import Record, by_header, container_head, containers
 from atalaia.schemas.events import MAX_RECORD_BYTES
-from atalaia.schemas.isolation import Record, isolate
+from atalaia.schemas.isolation import isolate
 from atalaia.schemas.registry import SchemaMissing
 from atalaia.schemas.screening import Reason
 from atalaia.schemas.topics import METRICS
 from atalaia.sinks import dead_letters, statements
-from atalaia.sinks.batch import Batch, Message, Partition, by_header, range_of
+from atalaia.sinks.batch import Batch, Message, Partition, range_of
 from atalaia.sinks.tables import Table
 
 log = structlog.get_logger(__name__)
@@ -146,9 +146,7 @@ class Loader:
         if not group:
             return
         table = self.tables[topic]
-        body = schema.head + b"".join(
-            container(b"", records, partition=partition) for partition, records in group.items()
-        )
+        body = containers(schema.head, group)
         ranges = [range_of(partition, records) for partition, records in group.items()]
         comment = statements.comment(self.settings.database, {topic: group})
         self._send(table.name, statements.insert(table, schema.text, ranges, comment=comment), body)

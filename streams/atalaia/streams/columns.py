@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -13,8 +13,8 @@ import orjson
 from chdb import session as chdb_session
 
 from atalaia.schemas.catalogue import dimension_pairs
-from atalaia.schemas.codec import HEADER_BYTES, schema_id_of
-from atalaia.schemas.container import container, container_head
+from atalaia.schemas.codec import schema_id_of
+from atalaia.schemas.container import Batches, Record, by_header, container, container_head, containers
 from atalaia.schemas.events import MAX_RECORD_BYTES
 from atalaia.schemas.isolation import isolate
 from atalaia.schemas.registry import SchemaMissing
@@ -22,12 +22,6 @@ from atalaia.schemas.screening import TIMESTAMP_MS, Reason, reason_sql
 from atalaia.schemas.sketch import bucket_sql
 from atalaia.schemas.windows import MINUTE_MS
 from atalaia.streams.sequences import runs, sequences_sql
-
-Record = tuple[int, int, bytes]
-"""Offset, arrival time (ms), Confluent-framed bytes."""
-
-Batches = Mapping[int, Sequence[Record]]
-"""Records by source partition, each partition's in the order of their offsets."""
 
 ENGINE_ERRORS: Final = (RuntimeError, UnicodeDecodeError)
 """What chDB raises of a query that fails; the second where the error's own text quotes bytes."""
@@ -117,7 +111,7 @@ class Engine:
     def aggregate_all(self, batches: Batches, *, each_event: bool = False) -> dict[int, Columns]:
         """The same for the batches of several partitions at once: a query costs some 10 ms, however little it reads."""
         result = {partition: Columns() for partition in batches}
-        for header, members in _by_header(batches).items():
+        for header, members in by_header(batches).items():
             head, reason = self._head(header)
             if reason is not None:
                 for partition, records in members.items():
@@ -149,12 +143,12 @@ class Engine:
         if not batches:
             return
         try:
-            groups = self._query(_containers(head, batches), sql)
+            groups = self._query(containers(head, batches), sql)
         except ENGINE_ERRORS:  # the engine refuses a batch whole: find the damaged records
             for partition, records in batches.items():
                 batches[partition], damaged = isolate(records, head, self._decodable(head))
                 result[partition].rejected += [Rejected(offset, Reason.UNDECODABLE) for offset in damaged]
-            groups = self._query(_containers(head, batches), sql)
+            groups = self._query(containers(head, batches), sql)
         for group in groups:
             result[group.pop()].groups.append(group)
             group[24:] = [runs(group[24], group[25], group[10])]
@@ -186,25 +180,6 @@ class Engine:
             raise
         answer: list[Group] = orjson.loads(b"[" + lines.strip().replace(b"\n", b",") + b"]")
         return answer
-
-
-def _by_header(batches: Batches) -> dict[bytes, dict[int, list[Record]]]:
-    groups: dict[bytes, dict[int, list[Record]]] = {}
-    for partition, records in batches.items():
-        for record in records:
-            header = record[2][:HEADER_BYTES]
-            members = groups.get(header)
-            if members is None:
-                members = groups[header] = {}
-            held = members.get(partition)
-            if held is None:
-                held = members[partition] = []
-            held.append(record)
-    return groups
-
-
-def _containers(head: bytes, batches: Batches) -> bytes:
-    return head + b"".join(container(b"", records, partition=partition) for partition, records in batches.items())
 
 
 def _bare_reason(value: bytes, otherwise: Reason) -> Reason:

@@ -13,10 +13,11 @@ from atalaia.alerting.backtest.minutes import Minutes
 from atalaia.alerting.local.buckets import MinuteStats
 from atalaia.infra import kafka
 from atalaia.infra.settings import Settings
+from atalaia.schemas.container import Record
 from atalaia.schemas.registry import Registry
 from atalaia.schemas.series import SeriesKey
 from atalaia.schemas.topics import METRICS
-from atalaia.streams.columns import Engine, Group, Record
+from atalaia.streams.columns import Engine, Group
 
 _BATCH: Final = 20_000
 _WAIT_SECONDS: Final = 0.5

@@ -30,12 +30,13 @@ from atalaia.alerting.store import RuleStore
 from atalaia.alerting.transitions import Transition
 from atalaia.infra import metrics
 from atalaia.infra.settings import Settings
+from atalaia.schemas.container import Record
 from atalaia.schemas.events import Granularity
 from atalaia.schemas.registry import Registry, RegistryUnavailable
 from atalaia.schemas.topics import METRICS
 from atalaia.streams import entries
 from atalaia.streams.changelog import restore
-from atalaia.streams.columns import Columns, Engine, Record
+from atalaia.streams.columns import Columns, Engine
 from atalaia.streams.composure import Composure
 from atalaia.streams.homes import TURN, Homes
 from atalaia.streams.outputs import STAGE, YIELD_EVERY, Outputs
